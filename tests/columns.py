@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
+from msgspec.structs import astuple
 
 from streams.core.campaigns import Feature, ShownCampaigns
-from streams.core.crowd import ShownFeatures, column_of
+from streams.core.crowd import CONTENT, DEVICE, HOST, IP, ManySurroundings, ShownFeatures, Surroundings, column_of
 from streams.core.crowd.kinds import LINK_CAMPAIGN, PICTURE_CAMPAIGN, TEXT_CAMPAIGN
 
 Showing = tuple[int, Mapping[Feature, int], bool]
@@ -47,3 +48,15 @@ def of_uploads(shown: ShownCampaigns, uploads: int) -> list[tuple[Feature, ...]]
     for place, feature in sorted(each(shown), key=lambda one: order.index(one[1][0])):
         found[place].append(feature)
     return [tuple(features) for features in found]
+
+
+def many_surroundings(each: Sequence[Surroundings]) -> ManySurroundings:
+    """Surroundings as columns."""
+    numbers = [list(map(float, column)) for column in zip(*map(astuple, each), strict=True)]
+    kinds = (IP, DEVICE, CONTENT, HOST)
+    many = ManySurroundings(
+        dict(zip(kinds, map(np.array, numbers[:4]), strict=True)),
+        dict(zip(kinds, map(np.array, numbers[4:8]), strict=True)),
+    )
+    many.campaigns = {place: astuple(one)[8:] for place, one in enumerate(each) if any(astuple(one)[8:])}
+    return many

@@ -60,20 +60,11 @@ class Check:
     """
 
     def __init__(
-        self,
-        policy: Policy,
-        takes: TakeStore,
-        clock: Clock,
-        names: Pseudonyms,
-        counts: Counts,
-        timer_ns: Callable[[], int],
-        local: Callable[[int], LocalTake],
-        log: DecisionLog | None = None,
-        back_pressure: BackPressure | None = None,
-        reports: Reports | None = None,
-        first_attempt: int = 0,
+        self, policy: Policy, takes: TakeStore, clock: Clock, names: Pseudonyms, counts: Counts,
+        timer_ns: Callable[[], int], local: Callable[[int], LocalTake], log: DecisionLog | None = None,
+        back_pressure: BackPressure | None = None, reports: Reports | None = None, first_attempt: int = 0,
         leases: Leases[Any] | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self.counts = counts
         self.recent = RecentUploads()
         self.hot = HotFactTable()
@@ -237,9 +228,7 @@ class Check:
             take_request = replace(take_request, class_limits=self._refusing.of(take_request.class_limits, risk))
         facts = self.hot
         if facts.devices or facts.networks or facts.newcomers:
-            hot = facts.met(take_request.device, take_request.ip, request.account.created_at, now_us)
-            if hot is not None:
-                take_request = replace(take_request, hot=hot)
+            take_request = self._meeting(request, take_request, now_us)
         return class_, pauses, take_request
 
     def _prepare_all(
@@ -247,11 +236,19 @@ class Check:
     ) -> tuple[Sequence[Decision | TakeRequest], Iterable[LivePauses]]:
         """`_prepare` for a batch: decisions and requests, and the pauses of each check."""
         pauses, facts = self._pauses, self.hot
-        if not needs_store(pauses, policy) or facts.devices or facts.networks or facts.newcomers:
+        if not needs_store(pauses, policy):
             prepared = [self._prepare(request, policy, now_us) for request in requests]
             return [first for _, _, first in prepared], [pauses for _, pauses, _ in prepared]
         before, self._attempt = self._attempt, (self._attempt + len(requests) - 1) % MOST_ATTEMPTS + 1
-        return policy.take_requests(requests, self._names, now_us, before), repeat(pauses)
+        firsts = policy.take_requests(requests, self._names, now_us, before)
+        if facts.devices or facts.networks or facts.newcomers:
+            firsts = [self._meeting(*each, now_us) for each in zip(requests, firsts, strict=True)]
+        return firsts, repeat(pauses)
+
+    def _meeting(self, request: CheckRequest, take_request: TakeRequest, now_us: int) -> TakeRequest:
+        """The request to the store, with the hot fact that applies to the upload."""
+        hot = self.hot.met(take_request.device, take_request.ip, request.account.created_at, now_us)
+        return take_request if hot is None else replace(take_request, hot=hot)
 
     def _decide(
         self, request: CheckRequest, class_: str, pauses: LivePauses, policy: Policy, now_us: int,

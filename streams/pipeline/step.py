@@ -14,16 +14,16 @@ from functools import partial
 from operator import attrgetter
 from typing import NamedTuple
 
-import msgspec
+import numpy as np
 
 from gate.core.score import Stamp
 from gate.ports.scores import EncodedScore
 from gate.records.score import with_bytes
 from streams.core.campaigns import NO_CAMPAIGNS, Campaigns
-from streams.core.crowd import MANY, Backfill, Crowd, Surroundings, account_number
+from streams.core.crowd import HOST, MANY, Backfill, Crowd, ManySurroundings, Surroundings, account_number
 from streams.core.events import Fault
-from streams.core.facts import Facts, unpack
-from streams.core.features import last_evidence_us, recent, recent_of
+from streams.core.facts import unpack
+from streams.core.features import FactFeatures, FeatureColumns, Located, recent, recent_of
 from streams.core.fold import KeyedHashes
 from streams.core.models.link_odds import ReadsLinks
 from streams.core.models.marks import ReadsCaptions
@@ -45,7 +45,7 @@ from streams.pipeline.reading import MAX_KEPT_BYTES as MAX_KEPT_BYTES
 from streams.pipeline.reading import Readers, read_again, read_events
 from streams.pipeline.reading import Record as Record
 from streams.pipeline.stamps import Stamps
-from streams.pipeline.touched import ReadUpload, Touched, Unprocessable
+from streams.pipeline.touched import ReadsFacts, ReadUpload, Touched, Unprocessable
 
 BACKFILLED_A_BATCH = 256
 """Most accounts that are scored with a batch without an event of theirs; the others wait for the next one."""
@@ -80,7 +80,7 @@ def process(
     dead: list[DeadLetter] = []
     readers = Readers(captions, links)
     read = read_events(batch, origin, dead)
-    touched = _folded(read.places, readers.read(read), states, hashes, web)
+    touched = _folded(read.places, readers.read(read), states, hashes, web, scorecard.read.of_facts)
     foreign = 0 if stamps is None else stamps.learn(touched)
     stamped = partial(_plain, epoch) if stamps is None else stamps.stamp
     scoring = Scoring(crowd, scorecard, stamped, now_us, acts, campaigns)
@@ -109,7 +109,7 @@ def process(
     )
 
 
-def surroundings(crowd: Crowd, facts: Facts, account: str = "", campaigns: Campaigns | None = None) -> Surroundings:
+def surroundings(crowd: Crowd, facts: Located, account: str = "", campaigns: Campaigns | None = None) -> Surroundings:
     """The counts for the account's networks and devices of the last days, its last content and its last link host.
 
     Of several networks or devices the one that most accounts share counts. With `campaigns` also those of `account`.
@@ -120,22 +120,22 @@ def surroundings(crowd: Crowd, facts: Facts, account: str = "", campaigns: Campa
 
 
 def surroundings_of(
-    crowd: Crowd, accounts: Mapping[str, Facts], campaigns: Campaigns | None = None
-) -> list[Surroundings]:
-    """The `surroundings` of each account."""
-    if len(accounts) < MANY:
-        return [surroundings(crowd, facts, account, campaigns) for account, facts in accounts.items()]
+    crowd: Crowd, accounts: Mapping[str, FactFeatures], campaigns: Campaigns | None = None
+) -> ManySurroundings:
+    """The `surroundings` of each account, one at least."""
     networks, devices, contents, hosts, latest_us = zip(*map(_places_of, accounts.values()), strict=True)
     around = crowd.around_batch(recent_of(networks, latest_us), recent_of(devices, latest_us), contents, hosts)
     if campaigns is None:
         return around
-    members = campaigns.among(map(account_number, accounts))
-    return [
-        _in_campaigns(one, account, host, campaigns)
-        if one.link_accounts > 2 or (members and account_number(account) in members)  # few are
-        else one
-        for one, account, host in zip(around, accounts, hosts, strict=True)
-    ]
+    for place in np.flatnonzero(around.accounts[HOST] > 2).tolist():
+        if campaigns.popular.has_host(hosts[place]):
+            around.on_popular_host(place)
+    numbers = list(map(account_number, accounts)) if campaigns.has_members else []
+    members = campaigns.among(numbers)
+    for place in [place for place, number in enumerate(numbers) if number in members] if members else ():
+        if any(belongs := campaigns.of(numbers[place])):
+            around.campaigns[place] = belongs
+    return around
 
 
 _places_of = attrgetter("networks", "devices", "content", "host", "latest_us")
@@ -162,22 +162,30 @@ class Scoring(NamedTuple):
     acts: bool
     campaigns: Campaigns | None = None
 
-    def all(self, accounts: Mapping[str, Facts]) -> list[EncodedScore]:
-        """The score of each account from its facts, in their order. Raises what one account's facts raise."""
-        stamped, each = self.stamped, [*accounts.values()]
+    def all(self, accounts: Mapping[str, FactFeatures]) -> list[EncodedScore]:
+        """The score of each account from its features, in their order. Raises what those of one account raise."""
+        stamped, read, each = self.stamped, self.scorecard.read, [*accounts.values()]
+        vectors: Iterable[Sequence[float]] | FeatureColumns
+        if len(each) < MANY:
+            vectors = [
+                read.whole(features, surroundings(self.crowd, features, account, self.campaigns))
+                for account, features in accounts.items()
+            ]
+        else:
+            vectors = read.columns(each, surroundings_of(self.crowd, accounts, self.campaigns))
         scores = self.scorecard.score_batch(
             list(accounts),
-            map(self.scorecard.read, each, surroundings_of(self.crowd, accounts, self.campaigns)),
-            list(map(last_evidence_us, each)),
+            vectors,
+            [features.evidence_us for features in each],
             self.now_us,
-            [stamped(account, facts.offset) for account, facts in accounts.items()],
+            [stamped(account, features.offset) for account, features in accounts.items()],
             self.acts,
         )
         return list(map(with_bytes, scores))
 
-    def one(self, account: str, facts: Facts) -> EncodedScore:
+    def one(self, account: str, features: FactFeatures) -> EncodedScore:
         """The score of one account."""
-        return self.all({account: facts})[0]
+        return self.all({account: features})[0]
 
 
 def again(accounts: Iterable[str], states: Mapping[str, bytes], scoring: Scoring) -> list[EncodedScore]:
@@ -185,34 +193,34 @@ def again(accounts: Iterable[str], states: Mapping[str, bytes], scoring: Scoring
 
     An account without a state that can be scored has none: the fold of its next event reports it.
     """
-    readable: dict[str, Facts] = {}
+    readable: dict[str, FactFeatures] = {}
     for account in accounts:
-        with suppress(KeyError, msgspec.DecodeError):
-            readable[account] = unpack(states[account])
+        with suppress(Exception):  # a state whose facts give no features, too
+            readable[account] = scoring.scorecard.read.of_facts(unpack(states[account]))
     try:
         return scoring.all(readable)
     except Exception:  # an error that one account's state causes must not stop its partition
         scores: list[EncodedScore] = []
-        for account, facts in readable.items():
+        for account, features in readable.items():
             with suppress(Exception):
-                scores.append(scoring.one(account, facts))
+                scores.append(scoring.one(account, features))
         return scores
 
 
 def _scored(
     touched: Mapping[str, Touched], scoring: Scoring, fold_again: Callable[[str, Touched], None]
-) -> tuple[dict[str, Facts], list[EncodedScore]]:
-    """The facts of the accounts that the batch changed, and their scores."""
-    changed = {account: one.facts for account, one in touched.items() if one.is_changed}
+) -> tuple[dict[str, FactFeatures], list[EncodedScore]]:
+    """The features of the accounts that the batch changed, and their scores."""
+    changed = {account: one.features for account, one in touched.items() if one.is_changed}
     try:
         return changed, scoring.all(changed)
     except Exception:  # an error that one account's events cause must not stop its partition
         for account in changed:
             try:
-                scoring.one(account, touched[account].facts)
+                scoring.one(account, touched[account].features)
             except Exception:
                 fold_again(account, touched[account])
-    changed = {account: one.facts for account, one in touched.items() if one.is_changed}
+    changed = {account: one.features for account, one in touched.items() if one.is_changed}
     return changed, scoring.all(changed)
 
 
@@ -222,11 +230,12 @@ def _folded(
     states: Mapping[str, bytes],
     hashes: KeyedHashes,
     web: WebLinks,
+    of_facts: ReadsFacts,
 ) -> dict[str, Touched]:
     """Every account that an event touches, in the order they are met, with its events folded."""
     touched: dict[str, Touched] = {}
-    for account, at in places.items():  # the facts of one account stay in the processor's cache meanwhile
-        of = touched[account] = Touched(states.get(account), hashes, web)
+    for account, at in places.items():
+        of = touched[account] = Touched(states.get(account), hashes, web, of_facts)
         of.add(map(events.__getitem__, at))
     return touched
 
@@ -285,7 +294,7 @@ def _counted(touched: Iterable[Touched], foreign: int) -> EventCounts:
             by_type.update(one.others)
         unknown += one.unknown_fields
         duplicates += one.duplicates
-        late += one.late + one.facts.late
+        late += one.late
     if attempted:
         by_type["attempted"] = attempted
     return EventCounts(dict(by_type), unknown, duplicates, late, foreign)

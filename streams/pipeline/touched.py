@@ -18,6 +18,7 @@ from streams.core.crowd import CONTENT, DEVICE, HOST, IP
 from streams.core.established import is_established
 from streams.core.events import Dropping, kind_of, malformed
 from streams.core.facts import Facts, pack, unpack
+from streams.core.features import FactFeatures
 from streams.core.fold import KeyedHashes, fold
 from streams.core.models.marks import CaptionNumbers
 from streams.core.weblinks import WebLinks
@@ -37,6 +38,9 @@ class ReadEvent(NamedTuple):
     upload: Attempted | None
 
 
+ReadsFacts = Callable[[Facts], FactFeatures]
+_NO_FACTS: Final = Facts()
+_NO_FEATURES: Final = FactFeatures(b"", 0, -1, 0, 0, 0, 0, 0.0, b"", b"", 0, 0)
 COLUMNS: Final = (IP, DEVICE, CONTENT, HOST)
 """The kinds of features that an upload shows, in the order of a row of `Touched.shown`, behind its time."""
 
@@ -57,22 +61,27 @@ class Touched:
 
     `shown` holds what its uploads showed the crowd, in rows: when (µs), then one feature of each of `COLUMNS`, 0 where
     there is none or it is the one of the upload before. `attempted` and `others` count the folded events, those that are
-    no attempts by type. Once all events are folded, `packed` is the account's state and `is_established` is known.
+    no attempts by type. Once all events are folded, `packed` is the account's state, `features` is what it is scored by, and
+    `is_established` is known; the facts themselves are let go, so that those of the next account take their place in the
+    processor's cache.
     """
 
     __slots__ = (
-        "_hashes", "_last", "_web", "attempted", "dropped", "duplicates", "facts", "failed", "is_established",
-        "late", "others", "packed", "shown", "unknown_fields",
+        "_facts", "_hashes", "_last", "_read", "_web", "attempted", "dropped", "duplicates", "failed", "features",
+        "is_established", "late", "others", "packed", "shown", "unknown_fields",
     )  # fmt: skip
 
-    def __init__(self, state: bytes | None, hashes: KeyedHashes, web: WebLinks) -> None:
-        """`state` is the account's state before the batch. Raises msgspec.DecodeError if it cannot be read."""
+    def __init__(self, state: bytes | None, hashes: KeyedHashes, web: WebLinks, read: ReadsFacts) -> None:
+        """`state` is the account's state before the batch, `read` gives its features. Raises msgspec.DecodeError if the
+        state cannot be read."""
         self._hashes = hashes
         self._web = web
+        self._read = read
         self._begin(unpack(state))
 
     def _begin(self, facts: Facts) -> None:
-        self.facts = facts
+        self._facts = facts
+        self.features = _NO_FEATURES
         self.late = -facts.late
         self.attempted = self.duplicates = self.unknown_fields = 0
         self.others: Counter[str] | None = None
@@ -98,34 +107,37 @@ class Touched:
             self.failed = True
 
     def again(
-        self, state: bytes | None, events: Iterable[ReadUpload], check: Callable[[Facts], object]
+        self, state: bytes | None, events: Iterable[ReadUpload], check: Callable[[FactFeatures], object]
     ) -> list[Unprocessable]:
         """Fold all events again, each on a copy that is kept if neither folding nor `check` raises; returns the rest."""
         self._begin(unpack(state))
         bad: list[Unprocessable] = []
         for read, caption, link_odds in events:
-            facts = pack(self.facts)
+            facts = pack(self._facts)
             before = {name: copy(getattr(self, name)) for name in self.__slots__}
             try:
                 self._fold(read, caption, link_odds)
-                check(self.facts)
+                check(self._read(self._facts))
             except Exception as error:  # as above
                 bad.append(Unprocessable(read, type(error).__name__))
                 for name, value in before.items():
                     setattr(self, name, value)
-                self.facts = unpack(facts)
+                self._facts = unpack(facts)
         self._end()
         return bad
 
     def _end(self) -> None:
         """All events are folded."""
-        self.packed = pack(self.facts)
-        self.is_established = is_established(self.facts)
+        facts, self._facts = self._facts, _NO_FACTS
+        self.packed = pack(facts)
+        self.is_established = is_established(facts)
+        self.late += facts.late
+        self.features = self._read(facts)
 
     def _fold(self, read: ReadEvent, caption: CaptionNumbers | None, link_odds: int | None) -> None:
         event, at_us, offset, value, unknown_fields, dropped, is_attempt, upload = read
         broken = malformed(dropped) if dropped else 0
-        if not fold(self.facts, event, at_us, offset, value, self._hashes, self._web, broken, caption, link_odds):
+        if not fold(self._facts, event, at_us, offset, value, self._hashes, self._web, broken, caption, link_odds):
             self.duplicates += 1
             return
         if is_attempt:
@@ -142,7 +154,7 @@ class Touched:
 
     def _show(self, event: Attempted, at_us: int) -> None:
         """Only an upload that was let in shows features: a refusal must not lead to further refusals."""
-        facts, hashes = self.facts, self._hashes
+        facts, hashes = self._facts, self._hashes
         ip, device, content, host = event.ip, event.device, facts.content, facts.host
         day = at_us // DAY_US
         was_ip, was_device, was_content, was_host, was_day = self._last

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import base64
+import json
+from dataclasses import replace
 from math import isfinite
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from gate.core.score import Score, Stamp
-from streams.core.features import FAMILIES, FEATURES
+from streams.core.crowd import Surroundings
+from streams.core.facts import unpack
+from streams.core.features import FAMILIES, FEATURES, vector_of
 from streams.core.scorecard import Scorecard, log_odds_of, matrix_of, probability, without
 from streams.core.scorecard.many import Batched
 from streams.files.scorecard_text import scorecard_text
 from streams.files.scorecards import load_scorecard, parse_scorecard
+from tests.columns import many_surroundings
 from tests.scorecards import scorecards, vectors
 
 STAMP = Stamp("epoch", 9)
+STATES: list[dict[str, Any]] = json.loads(
+    (Path(__file__).parents[1] / "unit" / "golden" / "states.v2.json").read_text()
+)
 SHIPPED = load_scorecard(None)
 
 
@@ -63,6 +74,22 @@ def test_a_score_does_not_depend_on_the_batch_around_it(card: Scorecard, given_:
 
     assert together == one_by_one
     assert matrix == [(score.bot, score.scam, score.risk, score.reasons) for score in one_by_one]
+
+
+@given(scorecards(), scorecards(), st.lists(st.sampled_from(STATES), min_size=1, max_size=40))
+def test_accounts_whose_facts_were_let_go_have_the_scores_of_their_whole_vectors(
+    card: Scorecard, shadow: Scorecard, states: list[dict[str, Any]]
+) -> None:
+    card = replace(card, shadow=shadow)
+    facts = [unpack(base64.b64decode(state["state"])) for state in states]
+    around = [Surroundings(*state["around"]) for state in states]
+    names, stamps, times = ["a-17"] * len(states), [STAMP] * len(states), [5] * len(states)
+    given_ = list(map(card.read.of_facts, facts))
+
+    expected = [scored(card, vector_of(one, surroundings)) for one, surroundings in zip(facts, around, strict=True)]
+
+    assert card.score_batch(names, card.read.columns(given_, many_surroundings(around)), times, 7, stamps) == expected
+    assert card.score_batch(names, map(card.read.whole, given_, around), times, 7, stamps) == expected
 
 
 @given(scorecards(), vectors)

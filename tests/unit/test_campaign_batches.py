@@ -9,11 +9,12 @@ import pytest
 
 from streams.core.campaigns import Campaigns
 from streams.core.crowd import KINDS, MANY, Crowd, ShownFeatures
+from streams.core.facts import unpack
 from streams.core.models.alphabet import build_alphabet
 from streams.files.public_suffixes import load_web_links
 from streams.files.scorecards import load_scorecard
 from streams.pipeline.hashes import Hashes
-from streams.pipeline.step import Record, process
+from streams.pipeline.step import Record, process, surroundings, surroundings_of
 
 
 @pytest.mark.parametrize("sha256", ["-" + "1" * 63, "+" + "1" * 63, "1 " * 32, "1_" * 32, "٣" * 64, "ab" * 32])
@@ -94,3 +95,28 @@ def test_few_uploads_and_many_are_counted_alike(uploads: int) -> None:
     assert {feature[0] for feature in whole.all_shared()} == set(KINDS)
     assert set(whole.all_shared()) == set(each.all_shared())
     assert {whole.counts(*feature) for feature in whole.all_shared()} == {(uploads, 0)}
+
+
+def test_what_surrounds_many_accounts_is_what_surrounds_each_on_popular_hosts_and_in_campaigns_too() -> None:
+    crowd, card = Crowd(), load_scorecard(None)
+    campaigns = Campaigns(crowd, build_alphabet(), capacity=1 << 10)
+    accounts = [f"a-{n}" for n in range(MANY)]
+    links = ("https://youtube.com/win/it", "https://h.example/win", None)
+    batch = [
+        Record(n, account.encode(), json.dumps({
+            "type": "attempted", "id": "e", "at": "2026-11-20T08:00:00Z", "account": {"id": account}, "device": f"d-{n % 5}",
+            "links": [link] if (link := links[n % 3]) else [],
+        }).encode(), (), 0)
+        for n, account in enumerate(accounts)
+    ]  # fmt: skip
+    states = process(
+        batch, {}, crowd, card, Hashes(b"salt"), load_web_links(), ("events", 0), "epoch", 0, campaigns=campaigns
+    ).states
+    given = {account: card.read.of_facts(unpack(states[account])) for account in accounts}
+
+    together = surroundings_of(crowd, given, campaigns).some(range(MANY))
+
+    assert together == [surroundings(crowd, one, account, campaigns) for account, one in given.items()]
+    assert [(one.link_accounts, one.link_established, one.link_campaign) for one in together[:3]] == [
+        (11, 11, 11), (11, 0, 11), (0, 0, 0),
+    ]  # fmt: skip

@@ -26,7 +26,7 @@ from streams.core.features import (
     text,
 )
 from streams.core.features.feature import Feature
-from streams.core.features.vector import vector_of, vector_reader
+from streams.core.features.vector import VectorReader, vector_of
 from tests.facts_by_hand import NOW_US
 
 OF_FAMILIES = (
@@ -55,7 +55,9 @@ def test_the_vector_is_that_of_the_families_one_behind_the_other() -> None:
 
     assert vector_of(facts, around) == pytest.approx(parts, nan_ok=True)
     assert tuple(one for family in OF_FAMILIES for one in family.FEATURES) == FEATURES
-    assert vector_reader(["uploads"])(facts, around)[:10] == list(history.read(facts, around, NOW_US))
+    assert VectorReader([one.name for one in history.FEATURES])(facts, around)[:10] == list(
+        history.read(facts, around, NOW_US)
+    )
 
 
 def test_a_feature_is_known_and_has_no_bound_above_unless_it_says_otherwise() -> None:
@@ -106,6 +108,7 @@ def test_features_are_bounded_as_their_units_say() -> None:
         "space_share",
         "emoji_share",
         "reply_share",
+        "layout_sameness",
     }
     others = {"night_share": 0.25, "networks": 4.0, "devices": 4.0}
 

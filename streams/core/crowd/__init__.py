@@ -32,7 +32,7 @@ four kinds together stay below 500 MB when all is full; a crowd begins with 1 MB
 """
 
 from streams.core.crowd.account_ids import account_number
-from streams.core.crowd.around import Surroundings
+from streams.core.crowd.around import ManySurroundings, Surroundings
 from streams.core.crowd.backfill import STEPS, Backfill
 from streams.core.crowd.counts import MANY, Crowd
 from streams.core.crowd.hot import LEVELS, MAX_HOT, HotFact, HotFacts
@@ -59,6 +59,7 @@ __all__ = [
     "HotFact",
     "HotFacts",
     "Kind",
+    "ManySurroundings",
     "ShownFeatures",
     "Surroundings",
     "account_number",

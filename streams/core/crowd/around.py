@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from streams.core.crowd.kinds import HOST
 
 
 class Surroundings(msgspec.Struct, frozen=True, gc=False):
@@ -44,3 +50,31 @@ class Surroundings(msgspec.Struct, frozen=True, gc=False):
             link_campaign_established=link_established,
             text_campaign_established=text_established,
         )
+
+
+class ManySurroundings:
+    """The `Surroundings` of many accounts, by their places in one order.
+
+    `accounts` and `established` have a column for each kind of feature, of whole numbers. `campaigns` holds, by place, what
+    `Surroundings.in_campaigns` is given; most accounts belong to none.
+    """
+
+    __slots__ = ("accounts", "campaigns", "established")
+
+    def __init__(
+        self, accounts: Mapping[int, NDArray[np.float64]], established: Mapping[int, NDArray[np.float64]]
+    ) -> None:
+        self.accounts = accounts
+        self.established = established
+        self.campaigns: dict[int, tuple[int, int, int, int, int, int]] = {}
+
+    def on_popular_host(self, place: int) -> None:
+        """All who link to the host of this account count as established there."""
+        self.established[HOST][place] = self.accounts[HOST][place]
+
+    def some(self, places: Sequence[int]) -> list[Surroundings]:
+        """Those of the accounts at `places`."""
+        columns = (*self.accounts.values(), *self.established.values())
+        rows = zip(*[column[places].astype(np.int64).tolist() for column in columns], strict=True)
+        known = self.campaigns
+        return [Surroundings(*row, *known.get(place, ())) for place, row in zip(places, rows, strict=True)]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gate.core.duration import DAY_US
-from streams.core.crowd.around import Surroundings
+from streams.core.crowd.around import ManySurroundings, Surroundings
 from streams.core.crowd.days import Days
 from streams.core.crowd.kinds import CONTENT, DEVICE, HOST, IP, KINDS, Kind
 from streams.core.crowd.members import ESTABLISHED, FULL, SIZE, WHO_AND_HOW, day_bits, whole, whom
@@ -127,7 +127,7 @@ class Crowd:
 
     def around_batch(
         self, ips: Owned, devices: Owned, contents: Sequence[int], hosts: Sequence[int]
-    ) -> list[Surroundings]:
+    ) -> ManySurroundings:
         """The same as an `around` for each of the accounts that have these contents and hosts, at less cost for many."""
         totals = np.zeros((4, len(contents)), np.uint64)
         of_ip, of_device, of_content, of_host = self._around
@@ -135,8 +135,12 @@ class Crowd:
             np.maximum.at(totals[place], owners, table.most_of(values))
         totals[2] = of_content.most_of(np.array(contents, np.uint64))
         totals[3] = of_host.most_of(np.array(hosts, np.uint64))
-        accounts, established = totals >> np.uint64(ACCOUNTS), totals & np.uint64(OF_THEM)
-        return list(map(Surroundings, *accounts.tolist(), *established.tolist()))
+        accounts, established = (
+            (totals >> np.uint64(ACCOUNTS)).astype(float),
+            (totals & np.uint64(OF_THEM)).astype(float),
+        )
+        kinds = (IP, DEVICE, CONTENT, HOST)
+        return ManySurroundings(dict(zip(kinds, accounts, strict=True)), dict(zip(kinds, established, strict=True)))
 
     def hear(self, partition: int, feature: str, value: bytes | int, at_us: int = 0) -> bool:
         """Merge the published `value` of the partition. Returns whether it is a plausible count.

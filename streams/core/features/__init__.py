@@ -1,6 +1,8 @@
 """Features: the numbers that an account's facts and surroundings give, by family, and the vector of all of them."""
 
+from streams.core.features.fact_features import FactFeatures, Located
 from streams.core.features.feature import UNKNOWN, Feature
+from streams.core.features.feature_columns import FeatureColumns, packed_rows
 from streams.core.features.places import recent, recent_of
 from streams.core.features.times import last_evidence_us, reporters_lately
 from streams.core.features.vector import (
@@ -8,11 +10,10 @@ from streams.core.features.vector import (
     FEATURES,
     PLACE,
     Features,
-    ReadsVector,
+    VectorReader,
     features,
     named,
     vector_of,
-    vector_reader,
 )
 
 __all__ = [
@@ -20,15 +21,18 @@ __all__ = [
     "FEATURES",
     "PLACE",
     "UNKNOWN",
+    "FactFeatures",
     "Feature",
+    "FeatureColumns",
     "Features",
-    "ReadsVector",
+    "Located",
+    "VectorReader",
     "features",
     "last_evidence_us",
     "named",
+    "packed_rows",
     "recent",
     "recent_of",
     "reporters_lately",
     "vector_of",
-    "vector_reader",
 ]

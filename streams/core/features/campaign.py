@@ -9,8 +9,8 @@ from __future__ import annotations
 from math import log2
 
 from streams.core.crowd import Surroundings
-from streams.core.facts import Facts
 from streams.core.features.age import freshness
+from streams.core.features.fact_features import Sharing
 from streams.core.features.feature import Feature
 
 LONE = 2.0
@@ -33,7 +33,7 @@ FEATURES = (
 )  # fmt: skip
 
 
-def read(facts: Facts, around: Surroundings, now_us: int) -> tuple[float, ...]:
+def read(facts: Sharing, around: Surroundings, now_us: int) -> tuple[float, ...]:
     """The values of `FEATURES` in their order."""
     content, link, text = around.content_campaign, around.link_campaign, around.text_campaign
     if not facts.uploads or not (content or link or text):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from math import log2
 
 from streams.core.crowd import Surroundings
-from streams.core.facts import Facts
 from streams.core.features.age import freshness
+from streams.core.features.fact_features import Sharing
 from streams.core.features.feature import Feature
 from streams.core.features.network import strangers
 
@@ -30,7 +30,7 @@ FEATURES = (
 )  # fmt: skip
 
 
-def read(facts: Facts, around: Surroundings, now_us: int) -> tuple[float, ...]:
+def read(facts: Sharing, around: Surroundings, now_us: int) -> tuple[float, ...]:
     """The values of `FEATURES` in their order."""
     uploads, contents, hosts = facts.uploads, around.content_accounts, around.link_accounts
     if not uploads or (contents <= 2 and hosts <= 2):

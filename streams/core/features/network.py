@@ -6,7 +6,7 @@ Few accounts share a device; many share the address of a campus. Accounts that s
 from __future__ import annotations
 
 from streams.core.crowd import Surroundings
-from streams.core.facts import Facts
+from streams.core.features.fact_features import Sharing
 from streams.core.features.feature import Feature
 from streams.core.features.places import PLACE_BYTES
 
@@ -22,7 +22,7 @@ FEATURES = (
 )  # fmt: skip
 
 
-def read(facts: Facts, around: Surroundings, now_us: int) -> tuple[float, ...]:
+def read(facts: Sharing, around: Surroundings, now_us: int) -> tuple[float, ...]:
     """The values of `FEATURES` in their order."""
     networks, devices = len(facts.networks) // PLACE_BYTES, len(facts.devices) // PLACE_BYTES
     if not facts.uploads:

@@ -3,16 +3,20 @@
 Each family of features has a file, which lists what its numbers mean and reads them. A scorecard weighs features by
 their names; it caps the evidence of a family. A vector is a tuple of floats in the order of `FEATURES`. A feature is
 added in its family's file; a family also has a line in
-`_FAMILY_FILES` and in `vector_reader`.
+`_FAMILY_FILES` and in `_facts_reader`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from operator import itemgetter
+from struct import Struct
 from types import MappingProxyType
 from typing import Final, Protocol
 
-from streams.core.crowd import Surroundings
+import numpy as np
+
+from streams.core.crowd import ManySurroundings, Surroundings
 from streams.core.facts import Facts
 from streams.core.features import (
     age,
@@ -30,7 +34,11 @@ from streams.core.features import (
     tempo,
     text,
 )
+from streams.core.features.fact_features import FactFeatures, ReadsSharing
 from streams.core.features.feature import UNKNOWN, Feature
+from streams.core.features.feature_columns import FeatureColumns
+from streams.core.features.shared_columns import campaign_columns, crowd_columns, network_columns
+from streams.core.features.times import last_evidence_us
 
 ReadsFamily = Callable[[Facts, Surroundings, int], tuple[float, ...]]
 
@@ -43,6 +51,16 @@ class Family(Protocol):
 
     @property
     def read(self) -> ReadsFamily: ...
+
+
+class SharedFamily(Protocol):
+    """A family's file whose features are read with what an account shares."""
+
+    @property
+    def FEATURES(self) -> tuple[Feature, ...]: ...
+
+    @property
+    def read(self) -> ReadsSharing: ...
 
 
 _FAMILY_FILES: Final[tuple[Family, ...]] = (
@@ -91,40 +109,104 @@ def vector_of(facts: Facts, around: Surroundings) -> list[float]:
     return _read_all(facts, around)
 
 
-ReadsVector = Callable[[Facts, Surroundings], list[float]]
+class VectorReader:
+    """Reads vectors for those who look at the features `names` only. Others are unknown, but for those that are
+    read with the surroundings anyway.
 
-
-def vector_reader(names: Collection[str]) -> ReadsVector:
-    """Reads vectors for those who look at the features `names` only.
-
-    Families without one of them are unknown, and so may be others where they would cost much.
+    `of_facts` reads what facts alone give, while they are at hand; `whole` and `columns` read the rest.
     """
-    (
-        read_history, read_tempo, read_age, read_sameness, read_network, read_crowd,
-        read_links, read_text, read_reports, read_challenge, read_fields,
-        read_campaign, read_captions, read_style,
-    ) = (_read_of(family, names) for family in _FAMILY_FILES)  # fmt: skip
 
-    def read(facts: Facts, around: Surroundings) -> list[float]:
-        now_us = facts.latest_us
-        return [  # each call has a place of its own, which the interpreter makes quicker than a loop over them
-            *read_history(facts, around, now_us),
-            *read_tempo(facts, around, now_us),
-            *read_age(facts, around, now_us),
-            *read_sameness(facts, around, now_us),
-            *read_network(facts, around, now_us),
-            *read_crowd(facts, around, now_us),
-            *read_links(facts, around, now_us),
-            *read_text(facts, around, now_us),
-            *read_reports(facts, around, now_us),
-            *read_challenge(facts, around, now_us),
-            *read_fields(facts, around, now_us),
-            *read_campaign(facts, around, now_us),
-            *read_captions(facts, around, now_us),
-            *read_style(facts, around, now_us),
+    def __init__(self, names: Collection[str]) -> None:
+        wanted = sorted(PLACE[name] for name in names)
+        shared = {*range(_PLACES.start, _PLACES.stop), *range(_CAMPAIGNS.start, _CAMPAIGNS.stop)}
+        self._of_facts = tuple(place for place in wanted if place not in shared)
+        self._columns = [
+            (columns, kept)
+            for family, columns in zip(_SHARED, _COLUMNS, strict=True)
+            if (kept := [number for number, one in enumerate(family.FEATURES) if one.name in names])
         ]
+        self._of_shared = tuple(place for place in wanted if place in shared)
+        self._row = Struct(f"{len(self._of_facts)}d")
+        self.of_facts = _facts_reader(names, self._of_facts, self._row.pack)
+        self._readers = tuple(_shared(family, names) for family in _SHARED)
+
+    def whole(self, given: FactFeatures, around: Surroundings) -> list[float]:
+        """The vector of an account with these surroundings."""
+        vector = [UNKNOWN] * len(FEATURES)
+        for place, value in zip(self._of_facts, self._row.unpack(given.row), strict=True):
+            vector[place] = value
+        network_values, crowd_values, campaign_values = [read(given, around, given.latest_us) for read in self._readers]
+        vector[_PLACES] = *network_values, *crowd_values
+        vector[_CAMPAIGNS] = campaign_values
+        return vector
+
+    def columns(self, given: Sequence[FactFeatures], around: ManySurroundings) -> FeatureColumns:
+        """The features of many accounts, one at least, with their surroundings."""
+        of_facts = np.frombuffer(b"".join([one.row for one in given])).reshape(len(given), -1).T
+        shared = [read(given, around)[kept] for read, kept in self._columns]
+        return FeatureColumns((*self._of_facts, *self._of_shared), np.concatenate((of_facts, *shared)))
+
+    def __call__(self, facts: Facts, around: Surroundings) -> list[float]:
+        """The vector of an account with these surroundings."""
+        return self.whole(self.of_facts(facts), around)
+
+
+def _facts_reader(
+    names: Collection[str], places: Sequence[int], pack: Callable[..., bytes]
+) -> Callable[[Facts], FactFeatures]:
+    made = tuple.__new__  # a named tuple's own constructor takes longer
+    # a getter of one item would give that item, and no row
+    row = itemgetter(*places) if len(places) > 1 else lambda vector: [vector[place] for place in places]
+    (
+        read_history, read_tempo, read_age, read_sameness, read_links, read_text, read_reports, read_challenge,
+        read_fields, read_captions, read_style,
+    ) = (_read_of(family, names) for family in _FAMILY_FILES if family not in _SHARED)  # fmt: skip
+
+    def read(facts: Facts) -> FactFeatures:
+        now_us = facts.latest_us
+        vector = [  # each call has a place of its own, which the interpreter makes quicker than a loop over them
+            *read_history(facts, _NOBODY, now_us),
+            *read_tempo(facts, _NOBODY, now_us),
+            *read_age(facts, _NOBODY, now_us),
+            *read_sameness(facts, _NOBODY, now_us),
+            *_NO_PLACES,
+            *read_links(facts, _NOBODY, now_us),
+            *read_text(facts, _NOBODY, now_us),
+            *read_reports(facts, _NOBODY, now_us),
+            *read_challenge(facts, _NOBODY, now_us),
+            *read_fields(facts, _NOBODY, now_us),
+            *_NO_CAMPAIGNS,
+            *read_captions(facts, _NOBODY, now_us),
+            *read_style(facts, _NOBODY, now_us),
+        ]
+        return made(FactFeatures, (
+            pack(*row(vector)), last_evidence_us(facts), facts.offset, now_us, facts.uploads, facts.created_us,
+            facts.host_repeats, facts.suspicion, facts.networks, facts.devices, facts.content, facts.host,
+        ))  # fmt: skip
 
     return read
+
+
+def _slice_of(*families: Family) -> slice:
+    """The places of families that stand side by side."""
+    names = [feature.name for family in families for feature in family.FEATURES]
+    return slice(PLACE[names[0]], PLACE[names[-1]] + 1)
+
+
+_SHARED: Final = (network, crowd, campaign)
+_COLUMNS: Final = (network_columns, crowd_columns, campaign_columns)
+_PLACES: Final = _slice_of(network, crowd)
+_CAMPAIGNS: Final = _slice_of(campaign)
+_NO_PLACES: Final = (UNKNOWN,) * (_PLACES.stop - _PLACES.start)
+_NO_CAMPAIGNS: Final = (UNKNOWN,) * (_CAMPAIGNS.stop - _CAMPAIGNS.start)
+_NOBODY: Final = Surroundings()
+
+
+def _shared(family: SharedFamily, names: Collection[str]) -> ReadsSharing:
+    if any(feature.name in names for feature in family.FEATURES):
+        return family.read
+    unknown = (UNKNOWN,) * len(family.FEATURES)
+    return lambda given, around, now_us: unknown
 
 
 def _read_of(family: Family, names: Collection[str]) -> ReadsFamily:
@@ -140,4 +222,4 @@ def named(vector: Sequence[float]) -> dict[str, float]:
     return {feature.name: value for feature, value in zip(FEATURES, vector, strict=True)}
 
 
-_read_all: Final = vector_reader(PLACE)
+_read_all: Final = VectorReader(PLACE)

@@ -25,7 +25,7 @@ from types import MappingProxyType
 from typing import Final
 
 from gate.core.score import Score, ShadowScore, Stamp
-from streams.core.features import ReadsVector, vector_reader
+from streams.core.features import FeatureColumns, VectorReader
 from streams.core.scorecard.many import Batched, Matrix
 from streams.core.scorecard.one import Judged, OneByOne
 from streams.core.scorecard.scale import Scale, log_odds_of, probability
@@ -61,7 +61,7 @@ class Scorecard:
     base: float
     models: str = ""
     shadow: Scorecard | None = field(default=None, repr=False, compare=False)
-    read: ReadsVector = field(init=False, repr=False, compare=False)
+    read: VectorReader = field(init=False, repr=False, compare=False)
     """Reads the vector of an account as far as the terms look at it."""
     scale: Scale = field(init=False, repr=False, compare=False)
     _one: OneByOne = field(init=False, repr=False, compare=False)
@@ -71,7 +71,7 @@ class Scorecard:
         scale = Scale(self.start, self.slope / UNIT)
         cards = (self,) if self.shadow is None else (self, self.shadow)
         names = {feature for card in cards for term in card.terms for feature in term.features}
-        object.__setattr__(self, "read", vector_reader(names))
+        object.__setattr__(self, "read", VectorReader(names))
         object.__setattr__(self, "scale", scale)
         object.__setattr__(self, "_one", OneByOne(self.terms, self.caps, scale))
         object.__setattr__(self, "_many", Batched(self.terms, self.caps, scale))
@@ -85,7 +85,7 @@ class Scorecard:
     def score_batch(
         self,
         accounts: Sequence[str],
-        vectors: Iterable[Sequence[float]],
+        vectors: Iterable[Sequence[float]] | FeatureColumns,
         at_us: Sequence[int],
         scored_at_us: int,
         stamps: Sequence[Stamp],
@@ -97,8 +97,8 @@ class Scorecard:
         """
         shadows: Sequence[ShadowScore | None] = [None] * len(accounts)
         if self.shadow is not None:
-            vectors = list(vectors)
-            shadows = self._shadows(self.shadow, vectors)
+            vectors = vectors if isinstance(vectors, FeatureColumns) else list(vectors)
+            shadows = self._shadows(self.shadow, vectors, len(accounts))
         hash_, half_life_us, base, models = self.hash, self.half_life_us, self.base, self.models
         return [
             Score(
@@ -110,12 +110,16 @@ class Scorecard:
             )
         ]  # fmt: skip
 
-    def _judged(self, vectors: Iterable[Sequence[float]], count: int) -> Iterable[Judged]:
-        return map(self._one.judge, vectors) if count <= FEW else self._many.judge(vectors)
+    def _judged(self, vectors: Iterable[Sequence[float]] | FeatureColumns, count: int) -> Iterable[Judged]:
+        if isinstance(vectors, FeatureColumns) or count > FEW:
+            return self._many.judge(vectors)
+        return map(self._one.judge, vectors)
 
     @staticmethod
-    def _shadows(other: Scorecard, vectors: Sequence[Sequence[float]]) -> list[ShadowScore | None]:
-        judged = other._judged(vectors, len(vectors))
+    def _shadows(
+        other: Scorecard, vectors: Sequence[Sequence[float]] | FeatureColumns, count: int
+    ) -> list[ShadowScore | None]:
+        judged = other._judged(vectors, count)
         return [ShadowScore(bot, scam, risk, other.hash, other.models) for bot, scam, risk, _ in judged]
 
     def log_odds(self, matrix: Matrix) -> Matrix:
