@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from gate.core.event import Attempted
+from gate.core.fields.times import since_epoch_us
 from streams.core.crowd import account_number
-from streams.core.events import Unreadable, read_record
+from streams.core.events import ATTEMPTS, Unreadable, check_record, decode_counting
 from streams.core.fold import REFUSALS
 from streams.core.models.link_odds import ReadsLinks, UploadLinks
 from streams.core.models.marks import CaptionNumbers, ReadsCaptions
@@ -84,21 +85,24 @@ def read_events(batch: Sequence[Record], origin: tuple[str, int], dead: list[Dea
     place = 0
     for offset, key, value, headers, timestamp_ms in batch:
         try:
-            event, at_us, unknown_fields, dropped = read_record(key, value, headers, timestamp_ms)
+            event, unknown_fields, dropped = decode_counting(value, headers)
+            at_us = since_epoch_us(event.at)
+            check_record(event, at_us, key, timestamp_ms)
         except Unreadable as error:
             kept = (value or b"")[:MAX_KEPT_BYTES]
             dead.append(DeadLetter(*origin, offset, error.reason, error.detail, kept, key))
             continue
         account = event.account.id
-        is_attempt, upload = False, None
-        if isinstance(event, Attempted):
-            is_attempt = True
-            if event.decision is None or event.decision not in REFUSALS:
-                upload = event
-                uploads.append(event)
+        upload: Any = None
+        is_attempt = type(event) in ATTEMPTS
+        if is_attempt:
+            attempt: Any = event
+            if attempt.decision is None or attempt.decision not in REFUSALS:
+                upload = attempt
+                uploads.append(upload)
                 times.append(at_us)
                 accounts.append(account_number(account))
-                text, links = event.text, event.links
+                text, links = upload.text, upload.links
                 if text:
                     with_text.append(place)
                     texts.append(text)

@@ -220,21 +220,35 @@ class Campaigns:
 
     def _contents(self, medias: Sequence[Media | None], shown: Groups, examples: list[str | Marks]) -> None:
         """Add the campaign of each upload's content, with an example, to `shown` and `examples`."""
-        hashes = [media.phash or "" if media is not None else "" for media in medias]
-        looks = self._pictures.groups(hashes) if any(hashes) else hashes
-        plain = [media.sha256 or "" if media is not None and not media.phash else "" for media in medias]
-        by_bytes = iter(numbers_of_hashes([sha256 for sha256 in plain if sha256]))
-        for place, (sha256, phash, group) in enumerate(zip(plain, hashes, looks, strict=True)):
-            if sha256:
-                number = next(by_bytes)
-            elif isinstance(group, int) and group:
-                number = self._known.resolved((PICTURE_CAMPAIGN, group))[1]
-            elif phash and parse_hash(phash) is None:
-                number = number_of(phash)  # only equal ones of another algorithm are alike
-            else:
+        plain_at: list[int] = []
+        plain: list[str] = []
+        looks_at: list[int] = []
+        hashes: list[str] = []
+        for place, media in enumerate(medias):
+            if media is None:
                 continue
+            phash, sha256 = media.phash, media.sha256
+            if phash:
+                looks_at.append(place)
+                hashes.append(phash)
+            elif sha256:
+                plain_at.append(place)
+                plain.append(sha256)
+        numbers = numbers_of_hashes(plain)
+        if not hashes:
+            shown.numbers.extend(numbers)
+            shown.places.extend(plain_at)
+            examples.extend(plain)
+            return
+        contents = list(zip(plain_at, numbers, plain, strict=True))
+        for place, phash, group in zip(looks_at, hashes, self._pictures.groups(hashes), strict=True):
+            if group:
+                contents.append((place, self._known.resolved((PICTURE_CAMPAIGN, group))[1], phash))
+            elif parse_hash(phash) is None:
+                contents.append((place, number_of(phash), phash))  # only equal ones of another algorithm are alike
+        for place, number, example in sorted(contents):
             _add(shown, number, place)
-            examples.append(sha256 or phash)
+            examples.append(example)
 
     def _links(self, event: Attempted, at_us: int, hosts: Mapping[str, int], established: bool) -> list[int]:
         """The numbers of the groups of an upload's links; notes the pages for which they speak."""
