@@ -12,6 +12,7 @@ import secrets
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -32,6 +33,9 @@ from gate.stores.redis.hot_facts import AT_ONCE, Hear, RedisHotFacts
 TAKE_WITHIN_S = 10.0
 HOT_WITHIN_S = 0.3
 """Longer than the worker waits between two publications of hot facts."""
+HOT_AT_FIRST_S = 10.0
+"""How long the first hot facts are waited for. A worker tells of newcomers, or that there is nothing to tell, once it has
+counted what accounts share; it never does so in a stream whose uploads show nothing that can be shared."""
 WORKER_GRACE_S = 6.0
 
 
@@ -56,16 +60,27 @@ class ReplaySystem:
         self._producer = producer
         self._worker = worker
         self._hot = hot
+        self._has_waited = False
 
     async def publish(self, events: Sequence[Event]) -> list[tuple[int, int]]:
         """See replay.Publish."""
         return await self._producer.send_many(events)
 
     async def hot_facts(self, hear: Hear) -> None:
-        """Tell `hear` the hot facts, once the worker has had the time to publish them. Raises StoreUnavailable."""
-        await asyncio.sleep(HOT_WITHIN_S)
-        while await self._hot.read(hear) == AT_ONCE:
-            pass
+        """Tell `hear` the hot facts, once the worker has had the time to publish them; the first time, once it has done so.
+
+        Raises StoreUnavailable.
+        """
+        deadline = time.monotonic() + HOT_AT_FIRST_S
+        while True:
+            await asyncio.sleep(HOT_WITHIN_S)
+            told = 0
+            while (count := await self._hot.read(hear)) == AT_ONCE:
+                told += count
+            self._has_waited = self._has_waited or told + count > 0 or time.monotonic() > deadline
+            if self._has_waited:
+                return
+            self.alive()
 
     def alive(self) -> None:
         """Raises StoreUnavailable with the end of the worker's log if the worker has ended."""

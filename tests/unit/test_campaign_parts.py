@@ -15,7 +15,7 @@ from streams.core.campaigns.catalogue import Catalogue, day_of
 from streams.core.campaigns.first_sight import FirstSight
 from streams.core.campaigns.known import KnownCampaigns
 from streams.core.campaigns.links_alike import link_shape, pages
-from streams.core.campaigns.mixing import number_of, number_of_hash, numbers_of
+from streams.core.campaigns.mixing import number_of, number_of_hash, numbers_of, numbers_of_hashes
 from streams.core.campaigns.pictures import Pictures
 from streams.core.campaigns.popular import PopularPages, _is_popular
 from streams.core.crowd import HOST, Crowd
@@ -220,6 +220,18 @@ def test_numbers_are_of_63_bits_never_0_and_the_same_on_every_worker() -> None:
     assert number_of_hash("0" * 31) == number_of("0" * 31)
     assert number_of_hash("+" + "0" * 40) == number_of("+" + "0" * 40)
     assert number_of("\ud800") > 0
+
+
+@pytest.mark.parametrize(
+    "beside",
+    ["ab" * 16, "ab" * 15, "ab cd ef 01 23 45" + "a" * 40, " " + "ab" * 32, " " * 8 + "ab" * 28, "+" + "ab" * 32,
+     "0x" + "ab" * 31, "zz" * 32, "\u0661" * 64, "\ud800" * 32, "ab" * 7 + "\n\n" + "ab" * 24, "AB" * 32, "0" * 64, ""],
+)  # fmt: skip
+def test_hashes_have_the_number_of_each_one_whatever_is_with_them(beside: str) -> None:
+    plain = [f"{n:064x}"[::-1] for n in range(1, 20)]
+
+    for hashes in ([*plain, beside], [beside, *plain], [beside] * 20, [beside]):
+        assert numbers_of_hashes(hashes) == [number_of_hash(one) for one in hashes]
 
 
 def test_an_item_was_first_shown_when_its_slot_saw_it_first() -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
@@ -18,12 +20,17 @@ from gate.core.pseudonym import Pseudonyms
 from gate.errors import StateUnreadable, StoreUnavailable
 from gate.policyfile import load_policy
 from gate.records.hot_fact import HotKey, decode_hot_fact, decode_hot_key, encode_hot_fact, encode_hot_key
+from gate.records.topics import Topics
 from streams.core.crowd import DEVICE, IP, KINDS, Crowd
-from streams.core.earned_risk import earned_risk
+from streams.core.earned_risk import AGES_S, earned_risk
 from streams.files.scorecards import load_scorecard
 from streams.pipeline.hashes import Hashes
+from streams.worker import hot_facts
+from streams.worker.assignment import Partitions
+from streams.worker.commit import Where
 from streams.worker.hot_facts import HotFactPublisher, HotFactRecords, acting
 from streams.worker.partition import Around, Partition
+from streams.worker.settings import WorkerSettings
 
 TODAY = 20_000
 NOW_US = TODAY * DAY_US + 5
@@ -407,6 +414,21 @@ async def test_what_a_server_missed_is_written_when_it_is_back_and_the_other_doe
     await publisher.publish()
 
     assert len(kafka.written) == len(redis.written) == 5
+
+
+async def test_a_worker_tells_of_devices_and_of_newcomers(monkeypatch: pytest.MonkeyPatch) -> None:
+    kafka = Place()
+    monkeypatch.setattr(hot_facts, "HotFactProducer", lambda *_: kafka)
+    where, settings = Where("127.0.0.1:1", Topics(), "group"), WorkerSettings("127.0.0.1:1")
+    owned = Partition(0, cast(Around, None))
+    mine = cast(Partitions, SimpleNamespace(mine=[owned]))
+    publisher = hot_facts.hot_fact_publisher(settings, where, farms(40), load_scorecard(None), mine)
+
+    await publisher.publish()
+
+    kinds = Counter(decode_hot_key(key).kind for key in kafka.written)
+    assert kinds[HotKind.NEWCOMER] == len(AGES_S)
+    assert 0 < kinds[HotKind.DEVICE] < 40
 
 
 def farms(count: int) -> Crowd:
