@@ -6,6 +6,7 @@ from typing import Final
 
 from streams.core.facts import CaptionFacts, Facts
 from streams.core.models.marks import MARK_BYTES, MARKS, ODDS_STEPS, CaptionNumbers
+from streams.core.rings import holds
 
 MAX_MARKS: Final = 28
 """Marks that are remembered: those of fourteen captions or more."""
@@ -38,7 +39,7 @@ def fold_caption(facts: Facts, caption: CaptionNumbers) -> None:
     else:
         _fold_known_marks(kept, marks)
     ring = kept.skeletons
-    if ring.find(skeleton) >= 0 and _holds(ring, skeleton):
+    if ring.find(skeleton) >= 0 and holds(ring, skeleton):
         kept.skeleton_repeats += 1
     else:
         kept.skeletons = (ring + skeleton)[-_SKELETON_BYTES:]
@@ -68,7 +69,7 @@ def _fold_known_marks(kept: CaptionFacts, marks: bytes) -> None:
     hits = 0
     for at in range(0, len(marks), MARK_BYTES):
         mark = marks[at : at + MARK_BYTES]
-        if _holds(ring, mark):
+        if holds(ring, mark):
             hits += 1
         else:
             fresh += mark
@@ -78,10 +79,3 @@ def _fold_known_marks(kept: CaptionFacts, marks: bytes) -> None:
         kept.near += hits
         if hits == MARKS:
             kept.nearly += 1
-
-
-def _holds(ring: bytes, mark: bytes) -> bool:
-    at = ring.find(mark)
-    while at > 0 and at % MARK_BYTES:  # a match across two neighbours is not a mark
-        at = ring.find(mark, at + 1)
-    return at >= 0

@@ -133,13 +133,14 @@ class _Challenged(Challenged, frozen=True, tag="challenged", forbid_unknown_fiel
 
 _exact = msgspec.json.Decoder(_Attempted | _Completed | _Removed | _Reported | _Challenged)
 _encode = msgspec.json.Encoder().encode
+ATTEMPTED = "attempted"
 _TYPES: dict[type[Event], str] = {
-    Attempted: "attempted",
+    Attempted: ATTEMPTED,
     Completed: "completed",
     Removed: "removed",
     Reported: "reported",
     Challenged: "challenged",
-    _Attempted: "attempted",
+    _Attempted: ATTEMPTED,
     _Completed: "completed",
     _Removed: "removed",
     _Reported: "reported",

@@ -8,15 +8,19 @@ whatever order events come.
 from __future__ import annotations
 
 
+def holds(ring: bytes, mark: bytes) -> bool:
+    """Whether `mark` is in the ring."""
+    at = ring.find(mark)  # takes half as long as `in`
+    while at > 0 and at % len(mark):  # a match across two neighbours is not a mark
+        at = ring.find(mark, at + 1)
+    return at >= 0
+
+
 def remembered(ring: bytes, mark: bytes, items: int) -> bytes:
     """The ring with `mark` in it, in place of the oldest of `items`; the same object where it was in it already."""
-    at = ring.find(mark)  # takes half as long as `in`
-    while at >= 0:
-        if not at % len(mark):  # a match across two neighbours is not a mark
-            return ring
-        at = ring.find(mark, at + 1)
-    longer = ring + mark
-    return longer if len(longer) <= items * len(mark) else longer[len(mark) :]
+    if ring.find(mark) >= 0 and holds(ring, mark):  # most marks are new
+        return ring
+    return (ring + mark)[-items * len(mark) :]
 
 
 def dated(kept: bytes, one: bytes, date_bytes: int, items: int) -> bytes:

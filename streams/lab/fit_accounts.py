@@ -62,7 +62,7 @@ captions spread them otherwise than the whole model does, which distorts risks.
 """
 OF_LARGE_FAMILY: Final = 0.5
 """The exponent by which an account of a family of n accounts weighs less: n to this power."""
-SURER: Final = 1.1
+SURER: Final = 1.25
 """How much steeper risks rise than training rows say whose captions were cross-fitted. Their readers lack a quarter of the
 families, so the whole model tells new accounts apart better than these rows show.
 """

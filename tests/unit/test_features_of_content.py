@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from math import log
 from typing import Any
 
 import pytest
 
 from streams.core.facts import CaptionFacts, LinkFacts
+from streams.core.features.style import layout_sameness
 from streams.core.migration import WEEK_US
 from streams.core.window import counter_of
 from tests.facts_by_hand import NAN, NOW_US, check
@@ -125,6 +128,7 @@ def test_captions_and_style() -> None:
         tag_rate=1.25,
         caption_link_rate=0.25,
         reply_share=0.5,
+        layout_sameness=0,
     )
     check(
         None,
@@ -142,4 +146,44 @@ def test_captions_and_style() -> None:
         caption_length=3,
         caption_length_variation=0,
     )
-    check(None, {}, caption_odds=NAN, caption_length=NAN, reply_share=NAN)
+    check(None, {}, caption_odds=NAN, caption_length=NAN, reply_share=NAN, layout_sameness=NAN)
+
+
+def sameness_of(counts: Sequence[int]) -> float:
+    """By the definition: one less the entropy of the eight builds, each counted half a caption more."""
+    builds = [sum(counts[at : at + 2]) + 0.5 for at in range(0, 16, 2)]
+    total = sum(builds)
+    return 1.0 + sum(one / total * log(one / total) for one in builds) / log(8)
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [
+        [0] * 16,
+        [5] + [0] * 15,
+        [100] + [0] * 15,
+        [0] * 15 + [100],
+        [300, 200] + [0] * 14,
+        [3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8, 9, 7, 9, 3],
+    ],
+)
+def test_captions_of_one_build_are_alike_the_more_surely_the_more_there_are(counts: list[int]) -> None:
+    trimmed = counts[: 1 + max((at for at, count in enumerate(counts) if count), default=-1)]
+
+    assert layout_sameness(trimmed) == pytest.approx(sameness_of(counts), abs=1e-9)
+    assert layout_sameness(counts) == pytest.approx(layout_sameness(trimmed))
+
+
+def test_the_length_of_a_caption_is_no_part_of_its_build() -> None:
+    assert layout_sameness([6, 4]) == layout_sameness([10]) == layout_sameness([0, 10])
+
+
+def test_one_build_is_told_from_many_and_few_captions_tell_little() -> None:
+    bot, young_bot, person = (
+        layout_sameness([0] * 8 + [100]),
+        layout_sameness([0] * 8 + [3]),
+        layout_sameness([9, 8] * 8),
+    )
+
+    assert bot > 0.85
+    assert person < 0.05 < young_bot < 0.4

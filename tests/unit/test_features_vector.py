@@ -108,6 +108,7 @@ def test_features_are_bounded_as_their_units_say() -> None:
         "space_share",
         "emoji_share",
         "reply_share",
+        "layout_sameness",
     }
     others = {"night_share": 0.25, "networks": 4.0, "devices": 4.0}
 

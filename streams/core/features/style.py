@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from math import sqrt
+from collections.abc import Sequence
+from math import log, sqrt
+from typing import Final
 
 from streams.core.crowd import Surroundings
 from streams.core.facts import Facts
@@ -22,7 +24,14 @@ FEATURES = (
     Feature("tag_rate", "style", "tags in each caption", "tags", may_be_unknown=True),
     Feature("caption_link_rate", "style", "links in each caption", "links", may_be_unknown=True),
     Feature("reply_share", "style", "share of captions that begin by addressing somebody", "", 0.0, 1.0, True),
+    Feature("layout_sameness", "style", "how alike captions are built of links, names and tags, as far as so few of them tell: "
+            "0 if all builds are equally common, 1 if there is one", "", 0.0, 1.0, True),
 )  # fmt: skip
+BUILDS: Final = 8
+"""Layouts without regard to length: with a link or not, addressing somebody or not, tagged or not."""
+_HALF: Final = 0.5
+"""What each build counts before the first caption (Jeffreys' prior), so that few captions do not look uniform."""
+_TIMES_LOG: Final = tuple((count + _HALF) * log(count + _HALF) for count in range(256))
 _UNKNOWN = (UNKNOWN,) * len(FEATURES)
 
 
@@ -47,4 +56,17 @@ def read(facts: Facts, around: Surroundings, now_us: int) -> tuple[float, ...]:
         kept.tags / count,
         kept.links / count,
         kept.replies / count,
+        layout_sameness(facts.layouts),
     )
+
+
+def layout_sameness(layouts: Sequence[int]) -> float:
+    """One less the entropy of the builds, as a share of the most there can be. `layouts` counts captions by layout."""
+    captions, times_log = 0, 0.0
+    for at in range(0, len(layouts), 2):  # the layouts of short captions are even, those of long ones follow
+        count = sum(layouts[at : at + 2])
+        captions += count
+        times_log += _TIMES_LOG[count] if count < len(_TIMES_LOG) else (count + _HALF) * log(count + _HALF)
+    times_log += (BUILDS - (len(layouts) + 1) // 2) * _TIMES_LOG[0]
+    total = captions + BUILDS * _HALF
+    return max(0.0, 1.0 - (log(total) - times_log / total) / log(BUILDS))
