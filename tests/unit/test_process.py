@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import pytest
 from gate.core.score import Score, Stamp
 from streams.core.crowd import Crowd
 from streams.core.facts import pack, unpack
-from streams.core.features import last_evidence_us, vector_of
+from streams.core.features import FeatureColumns, last_evidence_us, vector_of
 from streams.core.scorecard import Scorecard
 from streams.files.public_suffixes import load_web_links
 from streams.files.scorecards import load_scorecard
@@ -228,18 +228,19 @@ class Unscorable(Scorecard):
 
     FROM_US = 1_900_000_000_000_000
 
-    def score_batch(
+    def scores(
         self,
         accounts: Sequence[str],
-        vectors: Iterable[Sequence[float]],
-        at_us: Sequence[int],
+        vectors: Iterable[Sequence[float]] | FeatureColumns,
+        at_us: Iterable[int],
         scored_at_us: int,
-        stamps: Sequence[Stamp],
+        stamps: Iterable[Stamp],
         acts: bool = True,
-    ) -> list[Score]:
-        if max(at_us) >= self.FROM_US:
-            raise OverflowError(accounts)
-        return super().score_batch(accounts, vectors, at_us, scored_at_us, stamps, acts)
+    ) -> Iterator[Score]:
+        for score in super().scores(accounts, vectors, at_us, scored_at_us, stamps, acts):
+            if score.at_us >= self.FROM_US:
+                raise OverflowError(score.account)
+            yield score
 
 
 def test_an_event_after_which_no_score_can_be_written_is_a_dead_letter_and_the_next_batch_goes_on() -> None:
