@@ -2,8 +2,8 @@
 
 Two installed packages hold names of honest sites: the HSTS preload list, to which owners of sites register their domain,
 and the public suffix list, whose comments name the registries and companies behind the suffixes. Half of the
-names, chosen by their checksum, are for fitting; the other half is for judging. `plain_names` and `plain_paths` make
-names and paths of common words, as people who share a hosting provider write them.
+names, chosen by their checksum, are for fitting; the other half is for judging. `plain_names` makes names as people and
+projects who share a hosting provider choose them, and `plain_paths` makes paths of common words.
 """
 
 from __future__ import annotations
@@ -69,6 +69,10 @@ _SECTIONS: Final = _listed(
     "about about-us article articles blog c category company contact docs download events faq forum help item list news "
     "page pages posts product products projects s search services shop story support tag team topic watch wiki"
 )
+_CONSONANTS = "bcdfghjklmnpqrstvwxz"
+_VOWELS = ("a", "e", "i", "o", "u", "y", "", "", "", "")
+PROJECT_SHARE: Final = 0.35
+"""Share of the names of sites at a hosting provider that projects of developers have."""
 _ENDINGS = ("html", "htm", "php", "pdf", "jpg", "png", "aspx", "md")
 
 
@@ -112,6 +116,27 @@ def plain_names(count: int, seed: int) -> list[str]:
 
 
 def _plain_name(rng: random.Random) -> str:
+    return _name_of_project(rng) if rng.random() < PROJECT_SHARE else _name_of_people(rng)
+
+
+def _name_of_project(rng: random.Random) -> str:
+    """Short and technical, as projects and organisations of developers are named."""
+    topic, project, short = rng.choice(TOPICS), rng.choice(PROJECTS), _short(rng)
+    names: tuple[str, ...] = (
+        f"py{topic}", f"{topic}py", f"python-{topic}", f"lib{topic}", f"{short}lib", f"{short}js", f"{topic}-js", f"{topic}-rs",
+        f"go-{topic}", f"open{topic}", f"{topic}-dev", f"{topic}-org", f"{topic}-project", f"{topic}{rng.randrange(2, 10)}",
+        f"{topic}-{rng.randrange(1, 400)}", f"{short}{rng.randrange(2, 66)}", f"{short}-{topic}", f"{topic}-{short}",
+        f"{project}-{short}", f"{short}{topic[:3]}",
+    )  # fmt: skip
+    return rng.choice(names)
+
+
+def _short(rng: random.Random) -> str:
+    """A made word of up to six letters."""
+    return "".join(rng.choice(_CONSONANTS) + rng.choice(_VOWELS) for _ in range(rng.randrange(1, 4)))
+
+
+def _name_of_people(rng: random.Random) -> str:
     mark = rng.choice(("-", "-", "-", "", ""))
     topic, other, project = rng.choice(TOPICS), rng.choice(TOPICS), rng.choice(PROJECTS)
     person, how = rng.choice(PEOPLE), rng.choice(QUALIFIERS)

@@ -173,12 +173,12 @@ class Scoring(NamedTuple):
             ]
         else:
             vectors = read.columns(each, surroundings_of(self.crowd, accounts, self.campaigns))
-        scores = self.scorecard.score_batch(
+        scores = self.scorecard.scores(
             list(accounts),
             vectors,
             [features.evidence_us for features in each],
             self.now_us,
-            [stamped(account, features.offset) for account, features in accounts.items()],
+            (stamped(account, features.offset) for account, features in accounts.items()),
             self.acts,
         )
         return list(map(with_bytes, scores))

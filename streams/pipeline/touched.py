@@ -123,7 +123,10 @@ class Touched:
                 for name, value in before.items():
                     setattr(self, name, value)
                 self._facts = unpack(facts)
-        self._end()
+        if self.is_changed:
+            self._end()
+        else:  # no score is due, and a damaged state may give no features
+            self.packed, self.late, self._facts = pack(self._facts), 0, _NO_FACTS
         return bad
 
     def _end(self) -> None:

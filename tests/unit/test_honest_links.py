@@ -46,3 +46,12 @@ def test_made_paths_name_standards_answers_and_files_of_projects() -> None:
         r"/.*/trunk/.*",
     ):
         assert any(re.fullmatch(kind, path) for path in paths), kind
+
+
+def test_names_on_shared_hosting_are_those_of_people_and_of_projects() -> None:
+    names = plain_names(2_000, 3)
+
+    assert any(re.fullmatch(r"python-[a-z]+", name) for name in names)
+    assert any(re.fullmatch(r"lib[a-z]+", name) for name in names)
+    assert any("-by-" in name for name in names)
+    assert all(re.fullmatch(r"[a-z0-9-]+", name) for name in names)

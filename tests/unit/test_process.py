@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,8 @@ import pytest
 
 from gate.core.score import Score, Stamp
 from streams.core.crowd import Crowd
-from streams.core.facts import unpack
-from streams.core.features import last_evidence_us, vector_of
+from streams.core.facts import pack, unpack
+from streams.core.features import FeatureColumns, last_evidence_us, vector_of
 from streams.core.scorecard import Scorecard
 from streams.files.public_suffixes import load_web_links
 from streams.files.scorecards import load_scorecard
@@ -228,18 +228,19 @@ class Unscorable(Scorecard):
 
     FROM_US = 1_900_000_000_000_000
 
-    def score_batch(
+    def scores(
         self,
         accounts: Sequence[str],
-        vectors: Iterable[Sequence[float]],
-        at_us: Sequence[int],
+        vectors: Iterable[Sequence[float]] | FeatureColumns,
+        at_us: Iterable[int],
         scored_at_us: int,
-        stamps: Sequence[Stamp],
+        stamps: Iterable[Stamp],
         acts: bool = True,
-    ) -> list[Score]:
-        if max(at_us) >= self.FROM_US:
-            raise OverflowError(accounts)
-        return super().score_batch(accounts, vectors, at_us, scored_at_us, stamps, acts)
+    ) -> Iterator[Score]:
+        for score in super().scores(accounts, vectors, at_us, scored_at_us, stamps, acts):
+            if score.at_us >= self.FROM_US:
+                raise OverflowError(score.account)
+            yield score
 
 
 def test_an_event_after_which_no_score_can_be_written_is_a_dead_letter_and_the_next_batch_goes_on() -> None:
@@ -252,6 +253,21 @@ def test_an_event_after_which_no_score_can_be_written_is_a_dead_letter_and_the_n
     assert [(letter.offset, letter.reason) for letter in effects.dead] == [(1, "event.unprocessable")]
     assert effects.states == run(late[0], late[2]).states
     assert run(record(3, "a"), states=effects.states).dead == []
+
+
+@pytest.mark.parametrize("field", ["reporters", "hours"])
+def test_a_damaged_state_that_gives_no_features_stops_no_other_account(field: str) -> None:
+    facts = unpack(run(record(0, "a")).states["a"])
+    setattr(facts, field, b"x")
+
+    effects = run(record(1, "a"), record(2, "b"), record(3, "a"), states={"a": pack(facts)})
+
+    assert [(letter.offset, letter.reason) for letter in effects.dead] == [
+        (1, "event.unprocessable"),
+        (3, "event.unprocessable"),
+    ]
+    assert effects.states == run(record(2, "b")).states
+    assert [score.account for score, _ in effects.scores] == ["b"]
 
 
 def test_many_events_that_cannot_be_folded_cost_no_more_than_twice_the_rest() -> None:

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import floor
 from types import MappingProxyType
@@ -86,29 +86,39 @@ class Scorecard:
         self,
         accounts: Sequence[str],
         vectors: Iterable[Sequence[float]] | FeatureColumns,
-        at_us: Sequence[int],
+        at_us: Iterable[int],
         scored_at_us: int,
-        stamps: Sequence[Stamp],
+        stamps: Iterable[Stamp],
         acts: bool = True,
     ) -> list[Score]:
-        """The scores of many accounts, equal bit by bit to those of `score`.
+        """The scores of many accounts, equal bit by bit to those of `score`."""
+        return list(self.scores(accounts, vectors, at_us, scored_at_us, stamps, acts))
 
-        Of many vectors each is read once and let go, so that a large batch stays inside a processor's cache.
+    def scores(
+        self,
+        accounts: Sequence[str],
+        vectors: Iterable[Sequence[float]] | FeatureColumns,
+        at_us: Iterable[int],
+        scored_at_us: int,
+        stamps: Iterable[Stamp],
+        acts: bool = True,
+    ) -> Iterator[Score]:
+        """The same one after the other, so that each can be encoded while the processor's cache holds it.
+
+        Of many vectors each is read once and let go. Times and stamps are taken as scores are made.
         """
         shadows: Sequence[ShadowScore | None] = [None] * len(accounts)
         if self.shadow is not None:
             vectors = vectors if isinstance(vectors, FeatureColumns) else list(vectors)
             shadows = self._shadows(self.shadow, vectors, len(accounts))
         hash_, half_life_us, base, models = self.hash, self.half_life_us, self.base, self.models
-        return [
-            Score(
+        for account, (bot, scam, risk, reasons), at, stamp, shadow in zip(
+            accounts, self._judged(vectors, len(accounts)), at_us, stamps, shadows, strict=True
+        ):
+            yield Score(
                 account, bot, scam, risk, reasons, at, scored_at_us, stamp, hash_, _NOTHING, half_life_us, base, acts,
                 models, shadow,
-            )
-            for account, (bot, scam, risk, reasons), at, stamp, shadow in zip(
-                accounts, self._judged(vectors, len(accounts)), at_us, stamps, shadows, strict=True
-            )
-        ]  # fmt: skip
+            )  # fmt: skip
 
     def _judged(self, vectors: Iterable[Sequence[float]] | FeatureColumns, count: int) -> Iterable[Judged]:
         if isinstance(vectors, FeatureColumns) or count > FEW:
