@@ -100,8 +100,9 @@ class Features(tuple[float, ...]):
 
 
 def features(facts: Facts, around: Surroundings) -> Features:
-    """The vector of an account with these surroundings, as of its last event."""
-    return Features(vector_of(facts, around))
+    """The vector of an account with these surroundings, as of its last event. What is unknown is `UNKNOWN` itself, so that
+    vectors of equal numbers are equal."""
+    return Features(UNKNOWN if value != value else value for value in vector_of(facts, around))
 
 
 def vector_of(facts: Facts, around: Surroundings) -> list[float]:
