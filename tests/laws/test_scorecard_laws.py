@@ -69,7 +69,7 @@ def test_a_score_does_not_depend_on_the_batch_around_it(card: Scorecard, given_:
     one_by_one = [scored(card, vector) for vector in given_]
     names, stamps, times = ["a-17"] * len(given_), [STAMP] * len(given_), [5] * len(given_)
 
-    together = card.score_batch(names, given_, times, 7, stamps)
+    together = list(card.scores(names, given_, times, 7, stamps))
     matrix = Batched(card.terms, card.caps, card.scale).judge(given_)
 
     assert together == one_by_one
@@ -88,8 +88,8 @@ def test_accounts_whose_facts_were_let_go_have_the_scores_of_their_whole_vectors
 
     expected = [scored(card, vector_of(one, surroundings)) for one, surroundings in zip(facts, around, strict=True)]
 
-    assert card.score_batch(names, card.read.columns(given_, many_surroundings(around)), times, 7, stamps) == expected
-    assert card.score_batch(names, map(card.read.whole, given_, around), times, 7, stamps) == expected
+    assert list(card.scores(names, card.read.columns(given_, many_surroundings(around)), times, 7, stamps)) == expected
+    assert list(card.scores(names, map(card.read.whole, given_, around), times, 7, stamps)) == expected
 
 
 @given(scorecards(), vectors)

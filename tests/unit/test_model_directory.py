@@ -142,7 +142,7 @@ def test_a_batch_and_a_single_account_have_the_same_shadow(tmp_path: Path) -> No
     card = load_models(None).with_shadow(load_models(with_scorecard(tmp_path))).scorecard
     vectors = [vector(uploads=n, burst=n / 40, device_accounts=n) for n in range(40)]
 
-    together = card.score_batch(["a"] * 40, vectors, [5] * 40, 7, [STAMP] * 40)
+    together = list(card.scores(["a"] * 40, vectors, [5] * 40, 7, [STAMP] * 40))
 
     assert together == [card.score("a", one, 5, 7, STAMP) for one in vectors]
     assert all(score.shadow is not None for score in together)

@@ -92,7 +92,7 @@ def check_scores(of: Any) -> None:
     for card, values, log_odds in cards(of):
         row = vector(**values)
         one = card.score("a", row, 5, 7, STAMP)
-        many = card.score_batch(["a"] * 40, [row] * 40, [5] * 40, 7, [STAMP] * 40)
+        many = list(card.scores(["a"] * 40, [row] * 40, [5] * 40, 7, [STAMP] * 40))
 
         assert one.risk == pytest.approx(1 / (1 + exp(-log_odds)), abs=5e-5)
         assert one.risk <= 0.5 or len(card.caps) > 1
@@ -104,9 +104,7 @@ def check_scores(of: Any) -> None:
                      base_rate=0.02, training_share=0.5)  # fmt: skip
     score = six.score("a", vector(**dict.fromkeys(names, 1.0)), 5, 7, STAMP)
     assert [reason.signal for reason in score.reasons] == [f"tempo.{name}" for name in reversed(names[1:])]
-    assert (
-        six.score_batch(["a"] * 40, [vector(**dict.fromkeys(names, 1.0))] * 40, [5] * 40, 7, [STAMP] * 40)[0] == score
-    )
+    assert next(six.scores(["a"] * 40, [vector(**dict.fromkeys(names, 1.0))] * 40, [5] * 40, 7, [STAMP] * 40)) == score
 
 
 def assert_reasons(score: Score) -> None:

@@ -48,7 +48,7 @@ def scored(of: Scorecard, **values: float) -> Score:
     """The score of an account with these values; it is the same alone and among many."""
     row, other = vector(**KNOWN | values), vector(burst=1.0, spam=1.0)
     alone = of.score("a", row, 5, 7, STAMP)
-    among = of.score_batch(["a"] * 13, [other] * 12 + [row], [5] * 13, 7, [STAMP] * 13)[-1]
+    among = list(of.scores(["a"] * 13, [other] * 12 + [row], [5] * 13, 7, [STAMP] * 13))[-1]
 
     assert among == alone
     return alone
@@ -261,11 +261,11 @@ def test_a_shadow_is_scored_beside_however_many_accounts_there_are(count: int) -
     def rows() -> Iterator[Sequence[float]]:
         return iter([vector(burst=0.5, spam=0.5 * (number % 2)) for number in range(count)])
 
-    scores = both.score_batch(["a"] * count, rows(), [5] * count, 7, [STAMP] * count)
-    alone = other.score_batch(["a"] * count, rows(), [5] * count, 7, [STAMP] * count)
+    scores = list(both.scores(["a"] * count, rows(), [5] * count, 7, [STAMP] * count))
+    alone = list(other.scores(["a"] * count, rows(), [5] * count, 7, [STAMP] * count))
 
     assert [score.risk for score in scores] == [
-        score.risk for score in card(SPAM).score_batch(["a"] * count, rows(), [5] * count, 7, [STAMP] * count)
+        score.risk for score in card(SPAM).scores(["a"] * count, rows(), [5] * count, 7, [STAMP] * count)
     ]
     for score, one in zip(scores, alone, strict=True):
         assert score.shadow is not None

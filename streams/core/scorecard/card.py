@@ -80,19 +80,7 @@ class Scorecard:
         self, account: str, vector: Sequence[float], at_us: int, scored_at_us: int, stamp: Stamp, acts: bool = True
     ) -> Score:
         """The score of an account with this vector of features. One that does not act refuses nothing."""
-        return self.score_batch((account,), (vector,), (at_us,), scored_at_us, (stamp,), acts)[0]
-
-    def score_batch(
-        self,
-        accounts: Sequence[str],
-        vectors: Iterable[Sequence[float]] | FeatureColumns,
-        at_us: Iterable[int],
-        scored_at_us: int,
-        stamps: Iterable[Stamp],
-        acts: bool = True,
-    ) -> list[Score]:
-        """The scores of many accounts, equal bit by bit to those of `score`."""
-        return list(self.scores(accounts, vectors, at_us, scored_at_us, stamps, acts))
+        return next(self.scores((account,), (vector,), (at_us,), scored_at_us, (stamp,), acts))
 
     def scores(
         self,
@@ -103,9 +91,10 @@ class Scorecard:
         stamps: Iterable[Stamp],
         acts: bool = True,
     ) -> Iterator[Score]:
-        """The same one after the other, so that each can be encoded while the processor's cache holds it.
+        """The scores of many accounts, equal bit by bit to those of `score`.
 
-        Of many vectors each is read once and let go. Times and stamps are taken as scores are made.
+        They come one after the other, so that each can be encoded while the processor's cache holds it. Of many vectors
+        each is read once and let go. Times and stamps are taken as scores are made.
         """
         shadows: Sequence[ShadowScore | None] = [None] * len(accounts)
         if self.shadow is not None:
