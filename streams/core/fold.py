@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from struct import Struct
-from typing import Any, Protocol, TypeGuard
+from typing import Any, Protocol
 from zlib import crc32
 
 from gate.core.duration import DAY_US, HOUR_US, MINUTE_US
@@ -51,6 +51,7 @@ MAX_REFUSED = 1_000_000
 MEAN_OVER = 20
 """Captions and linked uploads over which a running mean goes."""
 REFUSALS = frozenset(("throttle", "challenge", "deny", "paused"))
+"""The decisions that refuse an attempt; any other, or none, lets it in."""
 _LAST_DAY = 0xFFFF
 _MARK = 0xFF_FFFF
 _LAST_MARKS = -MAX_RING * RING_MARK_BYTES
@@ -122,7 +123,7 @@ def fold(
     attempt: Any = event
     if kind == ATTEMPTED:  # asking for the class takes twice as long
         _fold_places(facts, attempt, at_us, hashes)
-        if attempt.decision is None or attempt.decision not in REFUSALS:
+        if attempt.decision not in REFUSALS:
             _fold_upload(facts, attempt, at_us, hashes, web, caption)
             if link_odds is not None:
                 fold_links(facts, link_odds)
@@ -148,11 +149,6 @@ def _fold_followup(facts: Facts, event: Event, at_us: int, hashes: KeyedHashes, 
             facts.deleted_soon += 0 <= at_us - facts.last_us <= SOON_US
     elif isinstance(event, Challenged):
         _fold_challenge(facts, event, at_us, malformed)
-
-
-def is_let_in(event: Event) -> TypeGuard[Attempted]:
-    """Whether the event is an upload that no decision refused."""
-    return isinstance(event, Attempted) and (event.decision is None or event.decision not in REFUSALS)
 
 
 def _fold_creation(facts: Facts, created_us: int, at_us: int) -> None:

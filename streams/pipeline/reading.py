@@ -97,7 +97,7 @@ def read_events(batch: Sequence[Record], origin: tuple[str, int], dead: list[Dea
         is_attempt = type(event) in ATTEMPTS
         if is_attempt:
             attempt: Any = event
-            if attempt.decision is None or attempt.decision not in REFUSALS:
+            if attempt.decision not in REFUSALS:
                 upload = attempt
                 uploads.append(upload)
                 times.append(at_us)

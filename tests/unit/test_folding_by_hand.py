@@ -21,7 +21,7 @@ from streams.core.day_rhythm import COUNTER_BYTES, night_share, with_hour
 from streams.core.established import is_established
 from streams.core.events import encode, time_us
 from streams.core.facts import CaptionFacts, Facts
-from streams.core.fold import fold, is_let_in
+from streams.core.fold import fold
 from streams.core.migration import WEEK_US
 from streams.core.models.marks import CaptionNumbers
 from streams.core.reporters import FULL_US, lacking_us, with_reporter
@@ -177,8 +177,8 @@ def test_a_day_is_kept_in_two_bytes() -> None:
 def test_uploads_that_no_decision_refused_are_let_in() -> None:
     decisions = (None, "allow", "review", "throttle", "challenge", "deny", "paused")
 
-    assert [is_let_in(upload(0, decision=decision)) for decision in decisions] == [True] * 3 + [False] * 4
-    assert not is_let_in(Completed("c", BEGAN, ACCOUNT))
+    assert [folded(upload(0, decision=decision)).uploads for decision in decisions] == [1] * 3 + [0] * 4
+    assert not folded(Completed("c", BEGAN, ACCOUNT)).uploads
 
 
 def numbers(odds: int = 0, marks: bytes = b"aabb", skeleton: bytes = b"xx", *counts: int) -> CaptionNumbers:
