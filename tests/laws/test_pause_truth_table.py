@@ -191,6 +191,18 @@ def test_where_the_clock_is_behind_a_release_with_a_ramp_the_pause_holds_all_acc
     assert held(replace(pause, ramp_us=0), NOW_US, 20) == set()
 
 
+def test_a_pause_that_only_counts_has_no_ramp_after_its_release_or_its_end() -> None:
+    end_us = NOW_US + MINUTE_US
+    trial = a_pause(ramp_us=10 * MINUTE_US, mode=PauseMode.DRY_RUN)
+    released = replace(trial, released_at_us=end_us, released_by="ann")
+    ended = replace(trial, expires_at_us=end_us)
+
+    assert len(held(trial, NOW_US, 20)) == 20
+    assert held(released, NOW_US, 20) == held(released, end_us, 20) == held(ended, end_us, 20) == set()
+    assert not released.ramping(end_us) and not ended.ramping(end_us)
+    assert released.over_at_us == ended.over_at_us == end_us
+
+
 def test_a_pause_that_waits_for_a_second_person_holds_nothing_and_one_that_waits_for_its_release_holds_all() -> None:
     new = a_pause(proposal=Proposal(PauseChange.SET, "ann", NOW_US))
     loosening = a_pause(proposal=Proposal(PauseChange.RELEASE, "ann", NOW_US, ramp_us=0))

@@ -118,8 +118,8 @@ class Pause:
 
     @property
     def over_at_us(self) -> int:
-        """When its ramp ends, too."""
-        return self.ended_at_us + self.ramp_us
+        """When its ramp ends, too. A pause that only counted has none: it never held anyone."""
+        return self.ended_at_us if self.mode is PauseMode.DRY_RUN else self.ended_at_us + self.ramp_us
 
     def begins_later(self, now_us: int) -> bool:
         """True if it has a start that is still to come."""
@@ -132,11 +132,11 @@ class Pause:
         return begins_us is not None and ended_us is not None and ended_us <= begins_us
 
     def ramping(self, now_us: int) -> bool:
-        """True while it has ended and still holds a share of the accounts. A pause that only counted never held any.
+        """True while it has ended and still holds a share of the accounts.
 
         A release counts also where `now_us` is of a clock that is behind the release: then it still holds all of them.
         """
-        if self.awaits_approval or self.never_began or self.mode is PauseMode.DRY_RUN:
+        if self.awaits_approval or self.never_began:
             return False
         has_ended = self.released_at_us is not None or self.ended_at_us <= now_us
-        return has_ended and self.ramp_us > 0 and now_us < self.over_at_us
+        return has_ended and self.ended_at_us < self.over_at_us and now_us < self.over_at_us

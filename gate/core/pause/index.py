@@ -188,7 +188,7 @@ def _can_hold(pause: Pause, now_us: int) -> bool:
         return False
     if pause.released_at_us is None:
         return True
-    return pause.ramp_us > 0 and not pause.never_began
+    return pause.ended_at_us < pause.over_at_us and not pause.never_began
 
 
 def _indexed(pause: Pause) -> IndexedPause:
