@@ -33,7 +33,7 @@ from gate.core.duration import duration_text, left_text
 from gate.core.pause.board import Board
 from gate.core.pause.entry import Pause
 from gate.core.pause.ramp import MAX_RAMP_US
-from gate.core.pause.scope import PauseMode, Scope
+from gate.core.pause.scope import Action, PauseMode, Scope
 from gate.core.pause.wording import waiting
 from gate.errors import AwaitsApproval, ControlRefused, NotPermitted, OperatorError, StoreUnavailable, UploadGateError
 from gate.records.pause import pause_document
@@ -289,8 +289,9 @@ def still_paused(released: Pause, board: Board, now_us: int) -> list[str]:
             f"note: {share} under pause {pause.id} ({pause.action.value} {pause.scope}, {pause.reason}, "
             f"by {pause.owner}, {left} left)"
         )
-    for _, pause in sorted(board.pauses.items()):
-        if pause.id != released.id and pause.ramping(now_us) and _overlap(pause.scope, released.scope):
+    for key, pause in sorted(board.pauses.items()):
+        ramps = key != released.id and key not in board.lifted and pause.ramping(now_us)
+        if ramps and _overlap(pause.scope, released.scope):
             sentences.append(
                 f"note: some of those uploads stay under pause {pause.id}, which has ended and lets accounts back until "
                 f"{clock_time(pause.over_at_us, now_us)}"
@@ -307,6 +308,7 @@ def _holds_all(pause: Pause, scope: Scope) -> bool:
         and mine.risk_from in (None, scope.risk_from)
         and pause.percent == 100
         and not pause.exempt
+        and pause.action is not Action.ALLOW_ONLY
     )
 
 

@@ -128,7 +128,9 @@ async def test_an_upload_that_a_hot_fact_sends_to_review_is_sent_there_again(sto
     assert first.standing.hot == again.standing.hot == reviews
 
 
-async def test_an_upload_that_was_let_in_is_not_judged_by_a_fact_that_would_have_refused_it(store: AccountStore) -> None:
+async def test_an_upload_that_was_let_in_is_not_judged_by_a_fact_that_would_have_refused_it(
+    store: AccountStore,
+) -> None:
     """The account has no score at first, and one that speaks for it when the fact is met."""
     refuses_unscored = MetFact(0.9, "device:d", False)
     await take(store, "u")
