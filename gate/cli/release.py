@@ -267,7 +267,8 @@ def released_sentence(pause: Pause, held: bool = True) -> str:
     since_us = pause.set_at_us if pause.starts_at_us is None else pause.starts_at_us
     released_us = pause.released_at_us
     lasted = "" if since_us is None or released_us is None else f", set {left_text(released_us - since_us)} ago"
-    ramp = f"; accounts come back over {duration_text(pause.ramp_us)}" if pause.ramp_us else ""
+    ramp_us = pause.over_at_us - pause.ended_at_us
+    ramp = f"; accounts come back over {duration_text(ramp_us)}" if ramp_us else ""
     return (
         f"released {pause.id}: {pause.action.value} {uploads_of(pause.scope)}, {pause.reason}{text}, "
         f"by {pause.owner}{lasted}{ramp}{'' if held else '; it never was in force'}"
