@@ -157,7 +157,11 @@ class RedisReservationStore:
             waiting = [each for each in self._unheard if each.at_s <= until_s]
             for start in range(0, len(waiting), MOST_AT_ONCE):
                 some = waiting[start : start + MOST_AT_ONCE]
-                stored = await self._read([each.notice for each in some])
+                try:
+                    stored = await self._read([each.notice for each in some])
+                except StoreUnavailable as error:  # the only server does not answer
+                    problem = error
+                    break
                 looked_at = set()
                 for each, values in zip(some, stored, strict=True):
                     if isinstance(values, StoreUnavailable):
@@ -168,8 +172,6 @@ class RedisReservationStore:
                         found.append(each.settlement)
                 left = (each for each in self._unheard if id(each) not in looked_at)
                 self._unheard = deque(left, MOST_UNHEARD)
-                if not looked_at:
-                    break  # nobody answers
         if problem is not None and not found:  # those that were found are told now, as they are told once
             raise problem
         return found
