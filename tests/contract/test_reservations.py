@@ -361,6 +361,25 @@ async def test_an_upload_that_was_given_back_is_known_after_a_refusal_beside_man
     assert not after[0].by_other
 
 
+async def test_an_upload_that_was_given_back_is_known_after_a_refusal_that_many_others_follow(store: Store) -> None:
+    ten = EntityBuckets("class:new", EntityLimits((Limit("ten", Rate(10, MINUTE_US, 10), by_bytes=True),)))
+    ten_for_all = ClassLimits(None, None, None, (ten,), None, DAY_US, LIFETIME_US, False, "new")
+    first = check("u", ten_for_all, size=6)
+    await store.take(first)
+    await settled(store, report(UploadOutcome.FAILED))
+    await store.take(check("v", ten_for_all, size=8, account="b"))
+    refused = await store.take(check("u", ten_for_all, size=6))
+    others = [await store.take(check(f"u{n}", ten_for_all, size=0)) for n in range(20)]
+
+    later_us = NOW_US + MINUTE_US // 2
+    again = await store.take(check("u", ten_for_all, size=6, now_us=later_us))
+    (after,) = await settled(store, unheard(first), now_us=later_us)
+
+    assert [each.charged for each in (refused, *others, again)] == [False, *[True] * 21]
+    assert after.settled is SettledAs.REPEATED
+    assert not after.by_other
+
+
 async def test_a_check_that_is_sent_again_is_known_as_the_one_that_took_although_another_has_its_answer(
     store: Store,
 ) -> None:

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from gate.core.limits.gcra import Flights, Tats, Took, take_reserved
 from gate.core.limits.reservation import Reservation, ReservationState
-from gate.core.limits.take import TakeRequest, TakeResult
+from gate.core.limits.take import RefusedByHot, TakeRequest, TakeResult
 from gate.core.standing import Standing
 
 
@@ -69,6 +69,8 @@ def _repeated(
         refusal = replace(known.refusal, retry_after_us=known.until_us - now_us)
         return TakeResult(standing, False, False, refusal, (), now_us), None
     again = known.held_by(request.attempt)  # so that no gate may take the answer back alone
-    recorded = replace(known.standing, override=standing.override)
+    # an upload that a hot fact has sent to review is sent there again, and one that was let in is never refused by it
+    hot = standing.hot if request.class_limits.refused_by(standing.hot) is RefusedByHot.NOBODY else None
+    recorded = replace(known.standing, override=standing.override, hot=hot)
     resent = known.attempt == request.attempt != 0
     return TakeResult(recorded, True, True, None, known.shadow, known.began_us, resent=resent), again

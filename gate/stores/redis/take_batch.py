@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from gate.core.hot_facts import MetFact
 from gate.core.limits.gcra import Refusal
 from gate.core.limits.limit import NEVER_US, Room
-from gate.core.limits.take import TakeRequest, TakeResult
+from gate.core.limits.take import RefusedByHot, TakeRequest, TakeResult
 from gate.core.standing import UNKNOWN, Standing
 from gate.stores.redis.layout import FINGERPRINT, LONGEST_UPLOAD, upload_hash
 from gate.stores.redis.more_answers import with_more
@@ -52,7 +52,7 @@ class Batch:
         self.unreadable = 0
         self.script = unrolled.script
         self._unrolled = unrolled
-        self._hot: dict[int, MetFact] = {}
+        self._hot: dict[int, tuple[MetFact, bool]] = {}
         self.first_key, shared = shared_keys(prefix, unrolled.shared, due)
         keys = self._pack(requests, keys_under(prefix), shared)
         if not keys.isascii():
@@ -169,8 +169,9 @@ class Batch:
         if request.keep_limits:
             special += _KEEP_LIMITS
         if request.hot is not None:
-            self._hot[n] = request.hot
-            special += request.class_limits.refused_by(request.hot)
+            refused_by = request.class_limits.refused_by(request.hot)
+            self._hot[n] = request.hot, refused_by is not RefusedByHot.NOBODY
+            special += refused_by
         return special
 
     def read(self, reply: Sequence[Any]) -> list[TakeResult]:
@@ -214,7 +215,7 @@ class Batch:
         for at, more in zip(reply[2::2], reply[3::2], strict=True):
             results[at], is_readable = with_more(results[at], more)
             self.unreadable += not is_readable
-        for at, hot in self._hot.items():
-            if not results[at].repeated:  # such an upload was let in before, and stays so
+        for at, (hot, refuses) in self._hot.items():
+            if not (results[at].repeated and refuses):  # such an upload was let in before, and stays so
                 results[at] = replace(results[at], standing=results[at].standing.meeting(hot))
         return results
