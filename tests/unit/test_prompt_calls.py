@@ -145,6 +145,22 @@ async def test_a_task_does_the_rest_of_a_call_that_was_begun(
     assert await after == 20
 
 
+async def test_items_whose_call_cannot_be_read_are_sent_singly_within_their_deadline(
+    lane: HeldPromptLane, batcher: Batcher[int, int]
+) -> None:
+    async def rest() -> Sequence[int]:
+        raise ValueError("not a list")
+
+    asked = [asyncio.create_task(batcher.submit(item)) for item in (1, 2)]
+    await eventually(lambda: lane.begun)
+
+    lane.begun[0][1](rest)
+
+    assert await asyncio.gather(*asked) == [10, 20]
+    assert lane.called == [[1], [2]]
+    assert batcher.shed == 0
+
+
 async def test_a_call_under_way_fails_when_the_store_closes_and_its_late_end_changes_nothing(
     lane: HeldPromptLane, batcher: Batcher[int, int]
 ) -> None:

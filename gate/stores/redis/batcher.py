@@ -190,18 +190,18 @@ class Batcher(Generic[A, R]):
             return
         worker.sent = batch
         try:
-            has_begun = worker.begin(_items(batch), until_s, partial(self._ended, worker, batch))
+            has_begun = worker.begin(_items(batch), until_s, partial(self._ended, worker, batch, until_s))
         except Exception:  # `call` meets it again, and the items get it
             has_begun = False
         if not has_begun:
             worker.wake.set_result((batch, until_s, None))
 
-    def _ended(self, worker: _Worker[A, R], batch: list[_Waiting[A]], found: Ended[R]) -> None:
+    def _ended(self, worker: _Worker[A, R], batch: list[_Waiting[A]], until_s: float, found: Ended[R]) -> None:
         """Answer a batch that was begun. While more waits it is sent first, and the callers go on a turn later."""
         if worker.sent is not batch:  # closed meanwhile
             return
         if not isinstance(found, Sequence):
-            worker.wake.set_result((batch, 0.0, found))
+            worker.wake.set_result((batch, until_s, found))
             return
         self._end(worker)
         _answer(batch, found, at_once=not worker.sent)

@@ -30,7 +30,7 @@ class Replies(asyncio.Protocol):
         self.loop = asyncio.get_running_loop()
         self._transport = transport
         self._before = transport.get_protocol()
-        self._reader = hiredis.Reader(protocolError=InvalidResponse, replyError=_error)
+        self._reader = hiredis.Reader(protocolError=InvalidResponse, replyError=self._error)
         self._found: deque[Any] = deque()
         self._wanted = 0
         self._enough: asyncio.Future[None] | None = None
@@ -145,6 +145,6 @@ class Replies(asyncio.Protocol):
         else:
             enough.set_exception(TimeoutError())
 
-
-def _error(message: str) -> ResponseError:
-    return _ERRORS.get(message.partition(" ")[0], ResponseError)(message)
+    @staticmethod
+    def _error(message: str) -> ResponseError:
+        return _ERRORS.get(message.partition(" ")[0], ResponseError)(message)
