@@ -276,6 +276,9 @@ def test_the_preview_of_a_gate_that_ran_for_long_is_its_average() -> None:
     ("stats", "scope", "why"),
     [
         (STATS, Scope(kinds=frozenset(("image",))), "by class alone"),
+        (STATS, Scope(accounts=frozenset(("a-1",))), "by class alone"),
+        (STATS, Scope(frozenset(("new",)), younger_than_us=86_400_000_000), "by class alone"),
+        (STATS, Scope(risk_from=0.8), "by class alone"),
         ({}, Scope(), "cannot be read"),
         ([], Scope(), "cannot be read"),
         ({"rows": [{"count": "many"}], "uptime_s": 1}, Scope(), "cannot be read"),
