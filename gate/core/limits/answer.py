@@ -1,8 +1,8 @@
 """How a take is answered: the model that the store in memory runs and that the script in Redis must agree with.
 
 In order: an account whose standing refuses it takes nothing. An account whose limits staff have changed takes by those. An
-upload that was answered before gets the same answer, or a conflict if its content differs. Any other upload takes from all its
-buckets or from none.
+upload that was answered before gets the same answer, or a conflict if its content differs; but a refusal is not repeated where
+staff let the account in or changed its limits. Any other upload takes from all its buckets or from none.
 """
 
 from __future__ import annotations
@@ -29,11 +29,12 @@ def answered(
     if staff is not None and staff != limits.name and not request.keep_limits:
         return TakeResult(standing, False, False, None, (), now_us, limits_of=staff), None
     what = request.fingerprint
-    if known is not None and known.answers(now_us):
+    never_refuse = standing.override_in_force(now_us) is not None
+    is_changed = known is not None and known.refusal is not None and (never_refuse or staff is not None)
+    if known is not None and known.answers(now_us) and not is_changed:
         return _repeated(request, known, what, standing, now_us)
     is_anew = known is not None and (known.is_anew or known.state is not ReservationState.REFUSED)
     until_us = now_us + limits.lifetime_us
-    never_refuse = standing.override_in_force(now_us) is not None
     taken = take_reserved(tats, flights, request.buckets, request.size, now_us, until_us, never_refuse=never_refuse)
     refusal = taken.refusal
     result = TakeResult(standing, refusal is None, False, refusal, taken.shadow, now_us, taken.room)

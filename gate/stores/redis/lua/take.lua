@@ -380,7 +380,8 @@ for n = 1, count do
       local state, rflags, who, began, till, asked, names, known_risk, known_at = reservation_of(record)
       if not state then
         unreadable, anew = true, 128
-      elseif now < till and state ~= 3 and state ~= 4 and state ~= 7 and (state ~= 5 or now >= began) then
+      elseif now < till and state ~= 3 and state ~= 4 and state ~= 7
+        and (state ~= 5 or now >= began and not (lenient or staff)) then
         answered = true
         if asked ~= what and short(asked) ~= what then
           flags = flags + 64
