@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from gate.app.back_pressure import BackPressure
 from gate.app.batch_takes import BatchTakes
 from gate.app.decide_alone import DecideAlone
+from gate.app.dry_run import DryRun, First
 from gate.app.policy_trial import PolicyTrial
 from gate.app.recent_uploads import RecentUploads
 from gate.app.refusing_limits import RefusingLimits
@@ -30,7 +31,7 @@ from gate.core.limits.limit import Room
 from gate.core.limits.reservation import Unanswered
 from gate.core.limits.take import TakeRequest, TakeResult
 from gate.core.pause.board import Board
-from gate.core.pause.index import refusing_risk, strictest
+from gate.core.pause.index import refusing_risk
 from gate.core.policy import MOST_ATTEMPTS, Policy
 from gate.core.pseudonym import Pseudonyms
 from gate.core.request import CheckRequest
@@ -77,6 +78,7 @@ class Check:
         self._log = log
         self._reports = reports
         self._unanswered = reports.unanswered if reports is not None else lambda notice: None
+        self._dry_run = DryRun(counts, self._last_known)
         self._alone = DecideAlone(self._without_store, self._last_known, counts, self._unanswered)
         self._attempt = first_attempt
         self.trial: PolicyTrial | None = None
@@ -158,7 +160,7 @@ class Check:
             decision = self._decide(request, class_, pauses, policy, now_us, first, answer)
             if decision.reserved and gone is not None and gone():
                 self._unanswered(Unanswered(first.account, first.upload_id, first.attempt))
-        self._note(request, decision, policy, now_us, ignored)
+        self._note(request, decision, first, answer, policy, now_us, ignored)
         if self.trial is not None:
             self._try(request, decision, policy, pauses, answer, now_us)
         self._took(started_ns, 1)
@@ -187,7 +189,11 @@ class Check:
         if self.trial is not None:
             for request, answer, decision, pauses in zip(requests, answers, decisions, pauses_of, strict=False):
                 self._try(request, decision, policy, pauses, answer, now_us)
-        self._log_all(requests, decisions, now_us, ignored or ((),) * len(requests))
+        if self._pauses.dry_run.entries:
+            self._count_dry_runs(requests, decisions, firsts, answers, policy, now_us)
+        if self._log is not None:
+            for request, decision, fields in zip(requests, decisions, ignored or repeat(()), strict=False):
+                self._log.record(request, decision, now_us, fields)
         self._took(started_ns, len(decisions))
         return decisions
 
@@ -302,8 +308,9 @@ class Check:
         return decisions
 
     def _note(
-        self, request: CheckRequest, decision: Decision, policy: Policy, now_us: int, ignored: Collection[str]
-    ) -> None:
+        self, request: CheckRequest, decision: Decision, first: First, answer: TakeResult | Exception | None,
+        policy: Policy, now_us: int, ignored: Collection[str],
+    ) -> None:  # fmt: skip
         """Count the decision and hand it to the log. `policy` made it; the one in force now may lack its class."""
         class_, risk = decision.class_, decision.risk
         harmless = risk is None or risk < policy.thresholds[class_].lowest
@@ -311,8 +318,8 @@ class Check:
             decision.verdict, class_, decision.stage, decision.reason, decision.pause, decision.degraded,
             decision.shadow, harmless, 1, now_us,
         )  # fmt: skip
-        if self._pauses.dry_run.entries and decision.verdict.lets_in:
-            self._count_dry_run(request, decision, now_us)
+        if self._pauses.dry_run.entries:
+            self._count_dry_runs((request,), (decision,), (first,), (answer,), policy, now_us)
         if self._log is not None:
             self._log.record(request, decision, now_us, ignored)
 
@@ -330,18 +337,13 @@ class Check:
         for key, times in alike.items():
             self._count(*key, times, now_us)
 
-    def _log_all(
-        self, requests: Sequence[CheckRequest], decisions: Sequence[Decision], now_us: int,
-        ignored: Sequence[Collection[str]],
+    def _count_dry_runs(
+        self, requests: Sequence[CheckRequest], decisions: Sequence[Decision], firsts: Sequence[First],
+        answers: Sequence[TakeResult | Exception | None], policy: Policy, now_us: int,
     ) -> None:  # fmt: skip
-        """Count the uploads that a pause in dry run would have held, and hand the decisions to the log."""
-        if self._pauses.dry_run.entries:
-            for request, decision in zip(requests, decisions, strict=True):
-                if decision.verdict.lets_in:
-                    self._count_dry_run(request, decision, now_us)
-        if self._log is not None:
-            for request, decision, fields in zip(requests, decisions, ignored, strict=True):
-                self._log.record(request, decision, now_us, fields)
+        pauses, reasons, age_us = self._pauses.dry_run, self._pause_reasons, policy.max_score_age_us
+        for each in zip(requests, decisions, firsts, answers, strict=True):
+            self._dry_run.count(pauses, reasons, *each, age_us, now_us)
 
     def _count(
         self, verdict: Verdict, class_: str, stage: Stage, reason: str, pause: str | None, degraded: tuple[str, ...],
@@ -361,19 +363,6 @@ class Check:
             counts.degraded += times
         for limit in shadow:
             counts.shadow[limit] = counts.shadow.get(limit, 0) + times
-
-    def _count_dry_run(self, request: CheckRequest, decision: Decision, now_us: int) -> None:
-        """Count the upload for the strictest pause in dry run that would have held it."""
-        try:
-            hit = strictest(self._pauses.dry_run, request, decision.class_, now_us, decision.risk)
-        except Exception:
-            self.counts.faults["check"] += 1
-            return
-        if hit is not None:
-            pause = hit.pause
-            reason = f"pause.{pause.reason}"
-            reason = reason if reason in self._pause_reasons else OTHER_PAUSE
-            self.counts.would_hold(pause.id, pause.action, reason)
 
     def _try(
         self, request: CheckRequest, decision: Decision, policy: Policy, pauses: LivePauses,

@@ -199,7 +199,8 @@ def test_a_pause_that_only_counts_has_no_ramp_after_its_release_or_its_end() -> 
 
     assert len(held(trial, NOW_US, 20)) == 20
     assert held(released, NOW_US, 20) == held(released, end_us, 20) == held(ended, end_us, 20) == set()
-    assert not released.ramping(end_us) and not ended.ramping(end_us)
+    assert not released.ramping(end_us)
+    assert not ended.ramping(end_us)
     assert released.over_at_us == ended.over_at_us == end_us
 
 
