@@ -7,6 +7,7 @@ defines the states.
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator, Sequence
 from types import TracebackType
@@ -51,6 +52,8 @@ class Watermark(msgspec.Struct, frozen=True, omit_defaults=True, rename={"missin
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Watermark).decode
+_EPOCH = re.compile(r"[^+]*(?:\+[0-9]{1,9})?")
+"""Cluster and topic id, and how often the log has lost its end (`continuity`)."""
 
 
 def encode_watermark(mark: Watermark) -> bytes:
@@ -61,9 +64,12 @@ def encode_watermark(mark: Watermark) -> bytes:
 def decode_watermark(value: bytes) -> Watermark:
     """Raises StateUnreadable."""
     try:
-        return _decode(value)
-    except msgspec.DecodeError as error:
-        raise StateUnreadable(f"the changelog's watermark does not parse: {error}") from error
+        mark = _decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise StateUnreadable(f"the changelog's watermark does not parse: {error}", RESTORE) from error
+    if _EPOCH.fullmatch(mark.epoch) is None or mark.offset < 0:
+        raise StateUnreadable("the changelog's watermark has an epoch or an offset that no worker writes", RESTORE)
+    return mark
 
 
 class PartitionReader:
@@ -173,8 +179,8 @@ class Accounts:
     async def load(self, reader: PartitionReader, topic: str) -> int:
         """Read the changelog from the last known position, at first from its beginning. Returns the number of records.
 
-        Raises KafkaError; StateUnreadable for a value that is not a state or is one of a newer release, and if the
-        changelog holds accounts but no watermark, because then every event might be counted again.
+        Raises KafkaError; StateUnreadable for a value that is not a state or is one of a newer release, for a key that is
+        no account id, for a watermark that does not parse, and if the changelog holds accounts but no watermark, because then every event might be counted again.
         """
         self.take_back()
         self.forgotten.clear()
@@ -200,9 +206,13 @@ class Accounts:
         for record in records:
             key, value = record.key, record.value
             if key == WATERMARK_KEY:
-                self.mark = decode_watermark(value)
+                self.mark = decode_watermark(value or b"")
                 continue
-            account = key.decode()
+            try:
+                account = (key or b"\xff").decode()
+            except UnicodeDecodeError:
+                where = f"partition {self.partition} of {topic} holds at offset {record.offset}"
+                raise StateUnreadable(f"{where} a record whose key is no account id", RESTORE) from None
             if value is not None and value[:1] in READABLE:
                 states[account] = value
                 if forgotten:

@@ -28,6 +28,8 @@ SLICES = 10
 """Parts of the time that an answer may take (`within`)."""
 UNKNOWN_MARK = "?"
 """The mark that a worker expects before it has read one; no mark is written so."""
+LONGEST_MARK = 19
+"""Digits of the highest offset. Python refuses to read a number of thousands of them."""
 CHUNK = 500
 
 
@@ -105,7 +107,8 @@ class ScoresToRedis:
             self._mark = following
             return False
         self._mark = found
-        filled_to = int(found) if found.isascii() and found.isdecimal() else 0
+        is_mark = found.isascii() and found.isdecimal() and len(found) <= LONGEST_MARK
+        filled_to = int(found) if is_mark else 0
         if self._store is None or filled_to >= int(following):
             return False
         self.missing_from = filled_to if self.missing_from is None else min(self.missing_from, filled_to)

@@ -82,3 +82,22 @@ async def test_an_account_that_was_forgotten_during_an_outage_gets_no_score_back
     assert kept is not None
     assert back is not None
     assert back.stamp.offset == 4
+
+
+@pytest.mark.parametrize("found", ["9" * 5_000, "9" * 20, "-5", "٣", "x"])
+def test_a_mark_that_no_worker_writes_counts_as_one_of_an_empty_redis(found: str) -> None:
+    redis = ScoresToRedis(MemoryAccountStore(Clock()), Outage("Redis", lambda up: None), 0)
+    redis.reopen(None, 40)
+
+    has_lost = redis.compare_mark(found, redis.mark(), 0)
+
+    assert has_lost
+    assert redis.missing_from == 0
+
+
+def test_a_mark_at_the_end_of_the_scores_topic_says_that_redis_lacks_nothing() -> None:
+    redis = ScoresToRedis(MemoryAccountStore(Clock()), Outage("Redis", lambda up: None), 0)
+    redis.reopen(None, 40)
+
+    assert not redis.compare_mark("40", redis.mark(), 0)
+    assert redis.missing_from is None

@@ -106,6 +106,32 @@ async def test_what_is_no_state_stops_the_partition_and_says_where_it_lies(garba
         await loaded((b"a", pack(STATE)), (b"b", garbage))
 
 
+@pytest.mark.parametrize(("key", "value"), [(b"\xfe", pack(STATE)), (cast(bytes, None), pack(STATE)), (b"\xfe", None)])
+async def test_a_record_whose_key_is_no_account_id_stops_the_partition_and_says_where_it_lies(
+    key: bytes, value: bytes | None
+) -> None:
+    with pytest.raises(StateUnreadable, match="partition 2 of states holds at offset 1 a record whose key is no account"):
+        await loaded((b"a", pack(STATE)), (key, value))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [None, b"{}", b"\xff", b'{"epoch":"c/t","offset":-1}', b'{"epoch":"c/t+x","offset":7}', b'{"epoch":"+1+","offset":7}'],
+)
+async def test_a_watermark_that_no_worker_writes_stops_the_partition(value: bytes | None) -> None:
+    with pytest.raises(StateUnreadable, match="watermark"):
+        await loaded((WATERMARK_KEY, value), mark=False)
+
+
+@pytest.mark.parametrize("epoch", ["", "/t", "c/t", "c/t+1", "c/t+999999999"])
+async def test_a_watermark_of_every_epoch_that_workers_write_is_read(epoch: str) -> None:
+    mark = Watermark(epoch, 7)
+
+    accounts = await loaded((WATERMARK_KEY, encode_watermark(mark)), mark=False)
+
+    assert accounts.mark == mark
+
+
 async def test_a_state_of_a_newer_release_is_not_thrown_away() -> None:
     with pytest.raises(
         StateUnreadable, match=rf"version {VERSION + 1}, this release reads {VERSION}\. Run the release"
