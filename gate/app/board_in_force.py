@@ -37,7 +37,7 @@ MARK_EVERY_US: Final = 60_000_000
 @dataclass(frozen=True, slots=True)
 class BoardProof:
     """The proof that a board is in force. `latest` holds the fingerprints of its newest pauses, the newest first, `lifted` the
-    pauses of it that the host's break-glass file lifts."""
+    newest pauses of it that the host's break-glass file lifts, so that a change of one of them is among both."""
 
     rev: int
     digest: str
@@ -67,7 +67,7 @@ class BoardInForce:
         if self._proof is None or not _same_in_force(self._proof[0], self.board):
             newest = sorted(self.board.pauses.values(), key=lambda pause: (-pause.rev, pause.id))
             latest = tuple(fingerprint(pause) for pause in newest[:LATEST])
-            lifted = tuple(sorted(self.board.lifted & self.board.pauses.keys())[:LATEST])
+            lifted = tuple(pause.id for pause in newest if pause.id in self.board.lifted)[:LATEST]
             self._proof = self.board, BoardProof(self.board.rev, board_digest(self.board), latest, lifted)
         return self._proof[1]
 

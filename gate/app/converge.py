@@ -161,7 +161,7 @@ def clock_differs(change: Pause, said: Acknowledgement) -> bool:
     if not said.store_us:
         return False
     if change.released_at_us is not None:
-        return change.ramp_us > 0 and change.released_at_us - said.store_us > CLOCKS_AGREE_US
+        return change.has_ramp and change.released_at_us - said.store_us > CLOCKS_AGREE_US
     return not change.awaits_approval and said.store_us >= change.expires_at_us > said.acknowledged_at_us
 
 

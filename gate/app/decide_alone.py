@@ -59,6 +59,9 @@ class DecideAlone:
                 decision = decide(request, class_, pauses, policy, now_us, alone, NO_STORE)
         if decision is None or decision.verdict.lets_in:
             # the known standing lets the account in, so it may take from the gate's own buckets
+            staff = standing.limits_of(now_us)
+            if staff is not None and staff != take_request.class_limits.name:
+                take_request = policy.with_limits_of(take_request, staff)
             own = self._without_store.take(policy, take_request, standing, now_us)
             decision = decide(request, class_, pauses, policy, now_us, own, NO_STORE)
         if getattr(error, "may_have_run", False) and not decision.verdict.lets_in:

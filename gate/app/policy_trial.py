@@ -121,11 +121,16 @@ class PolicyTrial:
         self, request: CheckRequest, decision: Decision, class_: str, in_force: Policy, known: TakeResult
     ) -> Refusal | None:
         """The limit of the candidate that would refuse, None where none would, or where nothing would be taken."""
-        pair = self._pair(in_force, decision.class_, class_)
+        staff = known.standing.limits_of(known.now_us)
+        was = staff if staff is not None and in_force.has_class(staff) else decision.class_
+        would = staff if staff is not None and self.candidate.has_class(staff) else class_
+        pair = self._pair(in_force, was, would)
         if decision.stage is Stage.BUCKET and decision.reason in pair.same:
             return known.refusal
         override = known.standing.override_in_force(known.now_us)
         take_request = pair.changed.take_request(request, class_, self._names)
+        if staff is not None:
+            take_request = pair.changed.with_limits_of(take_request, staff)
         if known.conflict:
             return None
         if known.repeated or override is not None or take_request.class_limits.refuse(known.standing, known.now_us):

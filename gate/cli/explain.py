@@ -105,7 +105,7 @@ def _pauses(
 ) -> list[str]:
     """The pauses that may hold the account's uploads, those that let accounts back and those of the host's break-glass
     file included: a part of an upload that is not known may be in their scope. `away` is why Redis does not answer, if
-    it does not.
+    it does not: gates go on by the score that they knew, so each pause by score may hold the account then.
     """
     from gate.cli.status_view import read_view
 
@@ -116,6 +116,7 @@ def _pauses(
         return []
     say(*(f"warning: {note}" for note in view.notes))
     board, now_us = view.board, view.now_us
+    risk = risk if away is None else 1.0
     glass = [pause for pause in board.break_glass if pause.active(now_us) or pause.ramping(now_us)]
     shared = [pause for pause in (*board.active(now_us), *ramping(board, now_us)) if pause.id not in board.lifted]
     where = dict.fromkeys((pause.id for pause in glass), ", from the host's break-glass file")

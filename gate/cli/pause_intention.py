@@ -9,7 +9,7 @@ from gate.core.duration import duration_text
 from gate.core.pause.entry import Pause, PauseChange
 from gate.core.pause.four_eyes import MEANINGS, TwoPersonRule, broken_rules
 from gate.core.pause.ramp import default_ramp_us
-from gate.core.pause.scope import Action, InFlight, Scope
+from gate.core.pause.scope import Action, InFlight, PauseMode, Scope
 from gate.core.pause.wording import effect_on, narrowing
 from gate.errors import ControlRefused, NotPermitted
 
@@ -36,7 +36,7 @@ def intention_lines(wanted: Wanted, details: Details, place: str) -> list[str]:
     return [
         f"{first}{comma} for {duration_text(for_us)}{begins}, reason {reason}, by {by}"
         f"{' as a machine' if details.machine else ''}, {place}",
-        f"  {_UNDER_WAY[details.in_flight]}; {_return(_ramp_us(details, for_us))}",
+        f"  {_effect_on_those_under_way(details, for_us)}",
         *([f'  message "{text}"'] if text else []),
         *([f"  {public_text(details.public, details.public_link)}"] if details.public else []),
         *([f"  incident {details.incident}"] if details.incident else []),
@@ -111,6 +111,12 @@ def dry_run_document(wanted: Wanted, details: Details) -> dict[str, object]:
 
 def _ramp_us(details: Details, for_us: int) -> int:
     return default_ramp_us(for_us) if details.ramp_us is None else details.ramp_us
+
+
+def _effect_on_those_under_way(details: Details, for_us: int) -> str:
+    if details.mode is PauseMode.DRY_RUN:
+        return "it holds no upload before `extend ID --enforce`"
+    return f"{_UNDER_WAY[details.in_flight]}; {_return(_ramp_us(details, for_us))}"
 
 
 def _return(ramp_us: int) -> str:

@@ -90,7 +90,7 @@ def recent_sentences(
     held = {name: row for name, row in counts.items() if not scope.classes or fold_label(name) in scope.classes}
     met, fine = sum(row[1] for row in held.values()), sum(row[2] for row in held.values())
     since = duration_text(max(said.recent_s for said in gates) * 1_000_000)
-    narrower = replace(scope, classes=frozenset()) != Scope()
+    narrower = _names_more(scope)
     bound = "at most " if narrower or narrowed.percent < 100 or narrowed.exempts else ""
     share = f" ({met / total:.0%})" if total else ""
     missing = f", without the {live - len(gates)} that have not counted yet" if live > len(gates) else ""
@@ -119,6 +119,11 @@ def recent_sentences(
     ]
 
 
+def _names_more(scope: Scope) -> bool:
+    """True for a scope that names more than classes, by which gates count."""
+    return replace(scope, classes=frozenset()) != Scope()
+
+
 def _of_those(narrowed: Narrowed, met: int | None = None) -> list[str]:
     """What the counts of the whole scope say of a pause that leaves a part of it alone."""
     lines = []
@@ -137,7 +142,7 @@ def preview_sentence(stats: object, scope: Scope, action: Action) -> str:
 
     The gate counts by class only: the effect of a scope that names more is unknown.
     """
-    if scope.surfaces or scope.kinds or scope.countries:
+    if _names_more(scope):
         return f"{UNKNOWN}: the gate counts by class alone"
     counts = _read(stats)
     if isinstance(counts, str):

@@ -33,7 +33,7 @@ from gate.core.duration import duration_text, left_text
 from gate.core.pause.board import Board
 from gate.core.pause.entry import Pause
 from gate.core.pause.ramp import MAX_RAMP_US
-from gate.core.pause.scope import PauseMode, Scope
+from gate.core.pause.scope import Action, PauseMode, Scope
 from gate.core.pause.wording import waiting
 from gate.errors import AwaitsApproval, ControlRefused, NotPermitted, OperatorError, StoreUnavailable, UploadGateError
 from gate.records.pause import pause_document
@@ -267,7 +267,8 @@ def released_sentence(pause: Pause, held: bool = True) -> str:
     since_us = pause.set_at_us if pause.starts_at_us is None else pause.starts_at_us
     released_us = pause.released_at_us
     lasted = "" if since_us is None or released_us is None else f", set {left_text(released_us - since_us)} ago"
-    ramp = f"; accounts come back over {duration_text(pause.ramp_us)}" if pause.ramp_us else ""
+    ramp_us = pause.over_at_us - pause.ended_at_us
+    ramp = f"; accounts come back over {duration_text(ramp_us)}" if ramp_us else ""
     return (
         f"released {pause.id}: {pause.action.value} {uploads_of(pause.scope)}, {pause.reason}{text}, "
         f"by {pause.owner}{lasted}{ramp}{'' if held else '; it never was in force'}"
@@ -289,8 +290,9 @@ def still_paused(released: Pause, board: Board, now_us: int) -> list[str]:
             f"note: {share} under pause {pause.id} ({pause.action.value} {pause.scope}, {pause.reason}, "
             f"by {pause.owner}, {left} left)"
         )
-    for _, pause in sorted(board.pauses.items()):
-        if pause.id != released.id and pause.ramping(now_us) and _overlap(pause.scope, released.scope):
+    for key, pause in sorted(board.pauses.items()):
+        ramps = key != released.id and key not in board.lifted and pause.ramping(now_us)
+        if ramps and _overlap(pause.scope, released.scope):
             sentences.append(
                 f"note: some of those uploads stay under pause {pause.id}, which has ended and lets accounts back until "
                 f"{clock_time(pause.over_at_us, now_us)}"
@@ -307,6 +309,7 @@ def _holds_all(pause: Pause, scope: Scope) -> bool:
         and mine.risk_from in (None, scope.risk_from)
         and pause.percent == 100
         and not pause.exempt
+        and pause.action is not Action.ALLOW_ONLY
     )
 
 

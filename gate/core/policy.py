@@ -91,9 +91,10 @@ class LimitRule:
     def limits_of(self, class_: str) -> tuple[Limit, ...]:
         """The limits of an upload of the class by this rule: one, or a reserve of the class and the rest."""
         rate = self.rates[class_]
+        rest = 1 - sum(round(share, 3) for share in self.reserved.values())  # a part is of whole thousandths
         whole = Limit(
             self.name,
-            rate.part(1 - sum(self.reserved.values())) if self.reserved else rate,
+            rate.part(rest) if self.reserved else rate,
             self.mode is Mode.SHADOW,
             self.unit is Unit.BYTES,
             self.unit is Unit.IN_FLIGHT,

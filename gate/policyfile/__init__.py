@@ -1,8 +1,8 @@
 """Reads a policy file into a `Policy`, or into a list of complaints with file, line, key and remedy.
 
 It does not change the policy in force: the caller does, or keeps the last good one. The hash of a policy depends on its
-effective content only: comments, layout, the order of tables, the spelling of a value and defaults that are written out
-do not change it.
+effective content only: comments, layout, the order of tables other than classes, the spelling of a value and defaults that
+are written out do not change it.
 """
 
 from __future__ import annotations
@@ -158,8 +158,11 @@ def check_policy_file(text: str, file: str) -> tuple[PolicyFile | None, list[Pol
 
 
 def content_hash(document: Mapping[str, object]) -> str:
-    """12 hex digits that name the meaning of a policy's document. The order of a list means nothing in a policy."""
-    canonical = json.dumps(_without_order(document), sort_keys=True, separators=(",", ":"), default=str)
+    """12 hex digits that name the meaning of a policy's document. Of all orders in it that of the classes means something:
+    overload refuses the first ones first."""
+    classes = document.get("classes")
+    content = [_without_order(document), list(classes) if isinstance(classes, Mapping) else []]
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), default=str)
     return sha256(canonical.encode()).hexdigest()[:12]
 
 

@@ -57,8 +57,19 @@ class Difference:
 
 def differences(before: Document, after: Document) -> list[Difference]:
     """Every key that differs, in the order of `after`, then what only `before` has. Both hold all defaults. The order of a
-    list is no difference."""
-    return list(_differences((), before, after))
+    list is no difference; that of the classes, by which overload refuses them, is."""
+    return [*_differences((), before, after), *_order_of_classes(before.get("classes"), after.get("classes"))]
+
+
+def _order_of_classes(before: object, after: object) -> Iterator[Difference]:
+    if isinstance(before, Mapping) and isinstance(after, Mapping):
+        old, new = [name for name in before if name in after], [name for name in after if name in before]
+        if old != new:
+            yield Difference(("classes",), _in_order(old), _in_order(new), Effect.OTHER)
+
+
+def _in_order(names: list[str]) -> str:
+    return f"the order {', '.join(names)}"
 
 
 def _differences(path: tuple[str, ...], before: Document, after: Document) -> Iterator[Difference]:

@@ -316,7 +316,7 @@ def _labels_of_plain(checks: Sequence[_Check], body: bytes, latest: datetime) ->
     joined = "".join(hashes)
     if joined != joined.lower():  # with a prefix a hash is longer than a plain id
         return None
-    if has_space and " " in "".join([each for each in ids if each is not None]):
+    if has_space and " " in "".join(filter(None, ids)):
         return None
     if not none_special(ids) or not all(map(_are_plain_labels, labels)):
         return None

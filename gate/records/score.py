@@ -32,7 +32,7 @@ import struct
 from collections.abc import Callable
 from datetime import datetime
 from functools import lru_cache
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NamedTuple
 
 import msgspec
 
@@ -53,6 +53,8 @@ _WIDE_DECAY = struct.Struct("<BddB")
 _STAMP = struct.Struct("<B7sII")
 _WIDE_STAMP = struct.Struct("<BdII")
 _WITH_DECAY, _WITH_WIDE_DECAY, _WITH_STAMP, _WITH_WIDE_STAMP = 12, 17, 3, 2
+_DECAYS: Final = {_WITH_DECAY: _DECAY, _WITH_WIDE_DECAY: _WIDE_DECAY}
+_RISK = struct.Struct("<dd")
 _SECTIONS: Final = (
     {_WITH_DECAY: _DECAY.size, _WITH_WIDE_DECAY: _WIDE_DECAY.size},
     {_WITH_STAMP: _STAMP.size, _WITH_WIDE_STAMP: _WIDE_STAMP.size},
@@ -307,6 +309,36 @@ def _whole_head(epoch: str) -> tuple[bytes, Callable[..., bytes]]:
     encoded = epoch.encode()
     sections = _DECAY.format.removeprefix("<") + _STAMP.format.removeprefix("<")
     return encoded, struct.Struct(f"{_HEAD.format}{len(encoded)}s{sections}").pack
+
+
+class StoredRisk(NamedTuple):
+    """What a check reads of a stored score: the numbers before its document, which may be of a newer version."""
+
+    risk: float
+    at_us: int
+    half_life_us: int = 0
+    base: float = 0.0
+    acts: bool = True
+
+
+def decode_stored_risk(value: bytes) -> StoredRisk:
+    """The risk by which a check judges, as the take script reads it. Raises StateUnreadable."""
+    if len(value) < _RISK.size:
+        raise StateUnreadable("a stored score is cut short")
+    risk, at = _RISK.unpack_from(value)
+    if not (0.0 <= risk <= 1.0 and 0.0 <= at < 2.0**53):
+        raise StateUnreadable("a stored score whose risk or time cannot be true")
+    start = _HEAD.size + _HEAD.unpack_from(value)[3] if len(value) >= _HEAD.size else len(value)
+    form = _DECAYS.get(value[start]) if start < len(value) else None
+    if form is None or len(value) < start + form.size:
+        return StoredRisk(risk, int(at))
+    _, stored_half_life, stored_base, acts = form.unpack_from(value, start)
+    is_narrow = isinstance(stored_half_life, bytes)
+    half_life = int.from_bytes(stored_half_life, "little") if is_narrow else stored_half_life
+    base = stored_base / 1_000_000 if is_narrow else stored_base
+    if not (0.0 <= half_life < 2.0**53 and 0.0 <= base <= 1.0 and acts <= 1):
+        return StoredRisk(risk, int(at))
+    return StoredRisk(risk, int(at), int(half_life), base, acts == 1)
 
 
 def decode_stored_score(value: bytes) -> Score:

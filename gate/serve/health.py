@@ -62,7 +62,7 @@ class Health:
     def gauges(self) -> Gauges:
         """The values of the gauges now."""
         board = self._watch.board
-        active = board.active(self._watch.store_now_us())
+        active = [pause for pause in board.active(self._watch.store_now_us()) if pause.id not in board.lifted]
         glass = sum(pause.active(self._clock.now_us()) for pause in board.break_glass)
         times = os.times()
         return Gauges(

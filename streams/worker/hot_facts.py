@@ -3,8 +3,9 @@
 Every worker knows the counts of all partitions, as far as it has read them. A feature is published by one worker only:
 the owner of the events partition with the feature's number. A worker that gets a partition publishes all of its hot
 facts again, as does every worker once in `SAY_AGAIN_S`. Records that could not be written are kept and written when the
-server is back. While a partition is far behind, its worker publishes nothing, and everything once it has caught up. What
-stopped being hot meanwhile is then taken back: a gate would otherwise refuse new accounts there until the fact expires.
+server is back, but not while their feature is another worker's: what that one has published meanwhile is newer. While a
+partition is far behind, its worker publishes nothing, and everything once it has caught up. What stopped being hot
+meanwhile is then taken back: a gate would otherwise refuse new accounts there until the fact expires.
 """
 
 from __future__ import annotations
@@ -20,13 +21,14 @@ from mode import Service
 
 from gate.core.hot_facts import LONGEST_DAYS, NEWBORN_US, HotKind, SharedFeature
 from gate.errors import StoreUnavailable
-from gate.records.hot_fact import encode_hot_fact, encode_hot_key
+from gate.records.hot_fact import decode_hot_key, encode_hot_fact, encode_hot_key
 from gate.stores.kafka.hot_facts import HotFactProducer
 from gate.stores.redis.hot_facts import RedisHotFacts
 from streams.core.crowd import DEVICE, IP, KINDS, LEVELS, MAX_HOT, Crowd, HotFact, HotFacts
-from streams.core.crowd.record import parsed_name
+from streams.core.crowd.record import name, parsed_name
 from streams.core.earned_risk import LEAST_RISK, earned_risk, least_accounts
 from streams.core.scorecard import Scorecard
+from streams.worker import newcomer_facts
 from streams.worker.assignment import Partitions
 from streams.worker.commit import Where
 from streams.worker.newcomer_facts import NewcomerRecords, Record
@@ -36,6 +38,7 @@ from streams.worker.settings import WorkerSettings
 EVERY_S: Final = 0.2
 SAY_AGAIN_S: Final = 600.0
 _KINDS: Final = {IP: HotKind.NETWORK, DEVICE: HotKind.DEVICE}
+_NUMBERS: Final = {kind: number for number, kind in _KINDS.items()}
 
 
 class Writes(Protocol):
@@ -106,7 +109,7 @@ class HotFactRecords:
                 yield key, written
 
     def _is_mine(self, feature: str) -> bool:
-        return crc32(feature.encode()) % self._partitions in self._mine
+        return _owner(feature, self._partitions) in self._mine
 
     def _note_cold(self, fact: HotFact) -> None:
         self._cold.pop(fact.feature, None)
@@ -129,13 +132,32 @@ class HotFactRecords:
         )
 
 
+def partition_of(key: bytes, partitions: int) -> int:
+    """The partition whose owner publishes the record with that key, of so many. Raises StateUnreadable."""
+    kind, hash_ = decode_hot_key(key)
+    return (
+        newcomer_facts.PARTITION
+        if kind is HotKind.NEWCOMER
+        else _owner(name(_NUMBERS[kind], int(hash_, 16)), partitions)
+    )
+
+
+def _owner(feature: str, partitions: int) -> int:
+    return crc32(feature.encode()) % partitions
+
+
 class HotFactPublisher(Service):
-    """Writes the records of all makers to every place that answers. `close` is called at the end."""
+    """Writes the records of all makers to every place that answers. `close` is called at the end.
+
+    A worker owns the partitions `mine` of `partitions`. What could not be written of another partition is kept until it is
+    this worker's again; the makers then replace what is no longer true of it.
+    """
 
     def __init__(
         self,
         records: Sequence[MakesRecords],
         mine: Callable[[], Collection[int]],
+        partitions: int,
         places: Sequence[Writes],
         close: Callable[[], Any],
         **options: Any,
@@ -143,6 +165,7 @@ class HotFactPublisher(Service):
         super().__init__(**options)
         self._records = records
         self._mine = mine
+        self._partitions = partitions
         self._places = places
         self._close = close
         self._pending: list[dict[bytes, bytes | None]] = [{} for _ in places]
@@ -159,7 +182,17 @@ class HotFactPublisher(Service):
             changes = records.changes(mine, again)
             for pending in self._pending:
                 pending.update(changes)
-        await asyncio.gather(*map(_write, self._places, self._pending))
+        writes = (self._write(place, pending, mine) for place, pending in zip(self._places, self._pending, strict=True))
+        await asyncio.gather(*writes)
+
+    async def _write(self, place: Writes, pending: dict[bytes, bytes | None], mine: Collection[int]) -> None:
+        records = [each for each in pending.items() if partition_of(each[0], self._partitions) in mine]
+        if not records:
+            return
+        with contextlib.suppress(StoreUnavailable):  # the outage is logged elsewhere; pending records wait
+            await place.send(records)
+            for key, _ in records:
+                del pending[key]
 
     @Service.task
     async def _publish(self) -> None:
@@ -170,14 +203,6 @@ class HotFactPublisher(Service):
     async def on_stop(self) -> None:
         """Disconnect."""
         await self._close()
-
-
-async def _write(place: Writes, pending: dict[bytes, bytes | None]) -> None:
-    if not pending:
-        return
-    with contextlib.suppress(StoreUnavailable):  # the outage is logged elsewhere; pending records wait
-        await place.send(list(pending.items()))
-        pending.clear()
 
 
 def acting(mine: Sequence[Partition], within: int) -> Collection[int]:
@@ -202,6 +227,7 @@ def hot_fact_publisher(
     return HotFactPublisher(
         [HotFactRecords(crowd, scorecard, where.topics.partitions), NewcomerRecords(crowd, scorecard)],
         lambda: acting(partitions.mine, settings.act_within_records),
+        where.topics.partitions,
         [kafka] if redis is None else [kafka, redis],
         close,
     )

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Sequence
+from typing import Any
 
 from gate.errors import StateUnreadable, StoreUnavailable
 from gate.ports.scores import EncodedScore, ScoreMirror
@@ -132,7 +133,10 @@ class ScoresToRedis:
         start = self.missing_from
         async with PartitionReader(bootstrap, topic, self._partition) as reader:
             async for records in reader.since(start):
-                scores = [s for s in map(_score, (r.value for r in records)) if s is not None]
+                scores, gone, gone_us = _what_is_left(records)
+                for at in range(0, len(gone), CHUNK):
+                    async with asyncio.timeout(PUT_WITHIN_S * 5):
+                        await self._store.forget_scores(gone[at : at + CHUNK], gone_us)
                 for at in range(0, len(scores), CHUNK):
                     async with asyncio.timeout(PUT_WITHIN_S * 5):
                         await self._store.put_scores(scores[at : at + CHUNK])
@@ -163,6 +167,24 @@ async def within(seconds: float, work: Coroutine[object, object, object]) -> Non
         if not task.done():
             task.cancel()
             await asyncio.wait((task,))
+
+
+def _what_is_left(records: Sequence[Any]) -> tuple[list[EncodedScore], list[str], int]:
+    """The last score of each account in `records`; the accounts that were forgotten in them, and the time (µs) of the first
+    that was: what is known of these accounts from before it is to be deleted.
+    """
+    scores: dict[str, EncodedScore] = {}
+    gone: dict[str, None] = {}
+    gone_us = 0
+    for record in records:
+        if record.value is None:
+            account = (record.key or b"").decode(errors="replace")
+            scores.pop(account, None)
+            gone_us = gone_us or record.timestamp * 1_000
+            gone[account] = None
+        elif (score := _score(record.value)) is not None:
+            scores[score.score.account] = score
+    return list(scores.values()), list(gone), gone_us
 
 
 def _score(value: bytes | None) -> EncodedScore | None:

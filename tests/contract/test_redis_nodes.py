@@ -1,10 +1,15 @@
 """Checks on a Cluster and on a master with Sentinels, of real servers: while a node dies, a slot moves, a replica takes over."""
 
 import asyncio
+import os
+import signal
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 from redis_nodes import Cluster, Watched, running_cluster, running_sentinels, say
@@ -12,19 +17,24 @@ from take_requests import MINUTE_US, NOW_US, override, score
 from waiting import eventually
 
 from gate.core.limits.limit import EntityBuckets, EntityLimits, Limit, Rate
+from gate.core.limits.reservation import Report, Settlement, UploadOutcome
 from gate.core.limits.take import ClassLimits, TakeRequest, TakeResult
 from gate.core.pause.board import Board
 from gate.core.pause.entry import Pause
 from gate.core.pause.scope import Action, Scope
 from gate.errors import StoreUnavailable
+from gate.ports.reservations import ReservationStore
 from gate.records.score import with_bytes
 from gate.stores.redis.accounts import RedisAccountStore
 from gate.stores.redis.boards import RedisBoardStore
+from gate.stores.redis.cluster import ClusterLine
 from gate.stores.redis.cluster_map import slot_of
+from gate.stores.redis.cluster_reservations import reservation_store
 from gate.stores.redis.delete_keys import drop
 from gate.stores.redis.hot_facts import RedisHotFacts
 from gate.stores.redis.layout import account_key
 from gate.stores.redis.overrides import RedisOverrideStore
+from gate.stores.redis.reservations import MOST_AT_ONCE
 from gate.stores.redis.scores import RedisScoreStore
 
 pytestmark = pytest.mark.slow
@@ -297,3 +307,124 @@ async def test_takes_follow_the_master_that_sentinels_name_when_one_dies(
     # a failover may lose the last moment's takes; those who were let in by them are let in again, at most
     assert all(BURST <= load.let_in[account] <= BURST + 1 for account in accounts)
     assert sum(load.let_in.values()) + sum(load.refused.values()) == len(accounts) * (BURST + 1)
+
+
+@pytest.fixture
+def without_replicas(tmp_path: Path) -> Iterator[Cluster]:
+    """A Cluster none of whose masters is replaced."""
+    with running_cluster(tmp_path) as running:
+        for replica in running.replicas:
+            replica.kill()
+        yield running
+
+
+@asynccontextmanager
+async def settling(url: str, prefix: str, of: ClassLimits) -> AsyncIterator[ReservationStore]:
+    """A reservation store that gives a busy machine time."""
+    settler = reservation_store(url, f"{prefix}:", 6.0)
+    settler.expect((of,))
+    try:
+        yield settler
+    finally:
+        await settler.close()
+
+
+async def test_uploads_on_the_nodes_that_answer_are_settled_while_another_is_frozen(without_replicas: Cluster) -> None:
+    cluster, accounts = without_replicas, accounts_on(without_replicas, 60)
+    of = OF_ACCOUNTS
+    reports = [Report(account, "u", UploadOutcome.FAILED) for account, _ in accounts]
+    async with store_at(cluster.url, "frozen", deadline_s=5.0) as store, settling(cluster.url, "frozen", of) as settler:
+        store.expect((of,))
+        assert all(
+            isinstance(each, TakeResult) for each in await store.take_many([check(a, "u", of) for a, _ in accounts])
+        )
+        frozen = cluster.nodes[0]
+        assert frozen.pid is not None
+        os.kill(frozen.pid, signal.SIGSTOP)
+        try:
+            settled = await settler.settle(reports)
+            alone = await asyncio.gather(*(settler.settle([report]) for report in reports))
+        finally:
+            os.kill(frozen.pid, signal.SIGCONT)
+        thawed = [each for each, (_, node) in zip(reports, accounts, strict=True) if node == 0]
+        await eventually(lambda: all_settled(settler, thawed))
+
+    for found in (settled, [each for (each,) in alone]):
+        by_node = {(node, isinstance(each, Settlement)) for (_, node), each in zip(accounts, found, strict=True)}
+        assert by_node == {(0, False), (1, True), (2, True)}
+
+
+async def test_what_an_upload_got_from_a_lease_is_told_where_a_part_of_it_could_not_be_settled(
+    without_replicas: Cluster,
+) -> None:
+    cluster = without_replicas
+    account = next(name for name, node in accounts_on(cluster, 60) if node == 1)
+    networks = (f"{n:016x}" for n in range(60))
+    network = next(each for each in networks if slot_of(account_key("", f"ip:{each}")) * 3 // 16384 == 0)
+    platform = EntityBuckets("platform", an_hour("platform", 1_000))
+    of = replace(OF_ACCOUNTS, ip=an_hour("network", BURST), leased=(platform,))
+    async with store_at(cluster.url, "untold", deadline_s=5.0) as store, settling(cluster.url, "untold", of) as settler:
+        store.expect((of,))
+        taken = await store.take(check(account, "u", of, network))
+        frozen = cluster.nodes[0]
+        assert frozen.pid is not None
+        os.kill(frozen.pid, signal.SIGSTOP)
+        try:
+            (failed,) = await settler.settle([Report(account, "u", UploadOutcome.FAILED)])
+            told = await settler.unheard(0.0)
+            again = await settler.unheard(0.0)
+        finally:
+            os.kill(frozen.pid, signal.SIGCONT)
+
+    assert taken.charged
+    assert isinstance(failed, StoreUnavailable)
+    assert [[change.entity for change in each.leased] for each in told] == [["platform"]]
+    assert again == []
+
+
+async def test_settlements_without_a_reply_are_told_while_the_node_of_others_is_frozen(
+    without_replicas: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = without_replicas
+    accounts = sorted(accounts_on(cluster, 4 * MOST_AT_ONCE), key=lambda each: each[1])
+    of = replace(OF_ACCOUNTS, leased=(EntityBuckets("platform", an_hour("platform", 1_000)),))
+    plain = ClusterLine.outcomes
+
+    async def without_replies(line: ClusterLine, runs: Any, until_s: float, *, again: bool) -> list[Any]:
+        return [StoreUnavailable("the reply was lost") for _ in await plain(line, runs, until_s, again=again)]
+
+    async with (
+        store_at(cluster.url, "unheard", deadline_s=5.0) as store,
+        settling(cluster.url, "unheard", of) as settler,
+    ):
+        store.expect((of,))
+        taken = await store.take_many([check(account, "u", of) for account, _ in accounts])
+        assert all(isinstance(each, TakeResult) for each in taken)
+        with monkeypatch.context() as patched:
+            patched.setattr(ClusterLine, "outcomes", without_replies)
+            for at in range(0, len(accounts), MOST_AT_ONCE):
+                some = accounts[at : at + MOST_AT_ONCE]
+                await settler.settle([Report(account, "u", UploadOutcome.FAILED) for account, _ in some])
+        frozen = cluster.nodes[0]
+        assert frozen.pid is not None
+        os.kill(frozen.pid, signal.SIGSTOP)
+        try:
+            told = await settler.unheard(0.0)
+            assert sum(node == 0 for _, node in accounts) > MOST_AT_ONCE
+        finally:
+            os.kill(frozen.pid, signal.SIGCONT)
+        late: list[Settlement] = []
+
+        async def all_are_told() -> bool:
+            with suppress(StoreUnavailable):
+                late.extend(await settler.unheard(0.0))
+            return len(told) + len(late) >= len(accounts)
+
+        await eventually(all_are_told)
+
+    assert len(told) == sum(node != 0 for _, node in accounts)
+    assert len(told) + len(late) == len(accounts)
+
+
+async def all_settled(settler: ReservationStore, reports: list[Report]) -> bool:
+    return all(isinstance(each, Settlement) for each in await settler.settle(reports))

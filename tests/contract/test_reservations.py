@@ -361,6 +361,60 @@ async def test_an_upload_that_was_given_back_is_known_after_a_refusal_beside_man
     assert not after[0].by_other
 
 
+@pytest.mark.parametrize("size", [10, 11], ids=["the same upload", "other content"])
+async def test_a_refusal_is_not_repeated_once_staff_let_the_account_in(store: Store, size: int) -> None:
+    of = ClassLimits(
+        EntityLimits((Limit("one", Rate(1, MINUTE_US, 1)),)), EntityLimits((Limit("ip", Rate(1, MINUTE_US, 1)),)), None, (),
+        0.9, DAY_US, LIFETIME_US, False, "new",
+    )  # fmt: skip
+    await store.take(check("u", of))
+    by_account = await store.take(check("v", of, ip=None))
+    by_network = await store.take(check("v", of, account="b"))
+    for account in "ab":
+        await store.put_override(account, override(allow=True, expires_at_us=NOW_US + DAY_US))
+
+    results = [
+        await store.take(check("v", of, size, ip=None)), await store.take(check("v", of, size, account="b"))
+    ]  # fmt: skip
+
+    assert (by_account.charged, by_network.charged) == (False, False)
+    assert [(each.charged, each.repeated, each.refusal, each.conflict) for each in results] == [
+        (True, False, None, False)
+    ] * 2
+
+
+async def test_a_refusal_is_not_repeated_once_staff_gave_the_account_other_limits(store: Store) -> None:
+    one, many = (limits(Limit(name, Rate(n, MINUTE_US, n)), name=name) for n, name in ((1, "new"), (9, "trusted")))
+    store.expect((one, many))
+    await store.take(check("u", one))
+    refused = await store.take(check("v", one))
+    await store.put_override("a", replace(override(allow=False, expires_at_us=NOW_US + DAY_US), limits="trusted"))
+
+    named = await store.take(check("v", one))
+    taken = await store.take(check("v", many))
+
+    assert (refused.charged, named.limits_of, taken.charged, taken.refusal) == (False, "trusted", True, None)
+
+
+async def test_an_upload_that_was_given_back_is_known_after_a_refusal_that_many_others_follow(store: Store) -> None:
+    ten = EntityBuckets("class:new", EntityLimits((Limit("ten", Rate(10, MINUTE_US, 10), by_bytes=True),)))
+    ten_for_all = ClassLimits(None, None, None, (ten,), None, DAY_US, LIFETIME_US, False, "new")
+    first = check("u", ten_for_all, size=6)
+    await store.take(first)
+    await settled(store, report(UploadOutcome.FAILED))
+    await store.take(check("v", ten_for_all, size=8, account="b"))
+    refused = await store.take(check("u", ten_for_all, size=6))
+    others = [await store.take(check(f"u{n}", ten_for_all, size=0)) for n in range(20)]
+
+    later_us = NOW_US + MINUTE_US // 2
+    again = await store.take(check("u", ten_for_all, size=6, now_us=later_us))
+    (after,) = await settled(store, unheard(first), now_us=later_us)
+
+    assert [each.charged for each in (refused, *others, again)] == [False, *[True] * 21]
+    assert after.settled is SettledAs.REPEATED
+    assert not after.by_other
+
+
 async def test_a_check_that_is_sent_again_is_known_as_the_one_that_took_although_another_has_its_answer(
     store: Store,
 ) -> None:

@@ -117,14 +117,28 @@ async def test_an_override_that_allows_passes_over_a_hot_fact(store: AccountStor
     assert result.charged
 
 
-async def test_an_upload_that_was_let_in_stays_so_when_a_hot_fact_that_reviews_is_met(store: AccountStore) -> None:
+async def test_an_upload_that_a_hot_fact_sends_to_review_is_sent_there_again(store: AccountStore) -> None:
+    reviews = MetFact(0.6, "device:d", True)
+    first = await take(store, "u", hot=reviews)
+
+    again = await take(store, "u", hot=reviews)
+
+    assert (first.repeated, again.repeated) == (False, True)
+    assert again.charged
+    assert first.standing.hot == again.standing.hot == reviews
+
+
+async def test_an_upload_that_was_let_in_is_not_judged_by_a_fact_that_would_have_refused_it(
+    store: AccountStore,
+) -> None:
+    """The account has no score at first, and one that speaks for it when the fact is met."""
+    refuses_unscored = MetFact(0.9, "device:d", False)
     await take(store, "u")
+    await store.put_scores([with_bytes(decaying(0.1, 0))])
 
-    again = await take(store, "u", hot=MetFact(0.6, "device:d", True))
-    other = await take(store, "v", hot=MetFact(0.9, "device:d", True))
+    again = await take(store, "u", hot=refuses_unscored)
 
-    assert (again.repeated, again.standing.hot) == (True, None)
-    assert not other.charged
+    assert (again.charged, again.repeated, again.standing.risk, again.standing.hot) == (True, True, None, None)
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,10 @@ import hiredis
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gate.core.limits.limit import NEVER_US, EntityBuckets, EntityLimits, Limit, Rate
+from gate.core.limits.limit import NEVER_US, EntityBuckets, EntityLimits, Limit, Rate, Room
 from gate.core.limits.take import ClassLimits, TakeRequest
 from gate.stores.redis.layout import account_key, due_key, upload_key
+from gate.stores.redis.packing import numbered_limits
 from gate.stores.redis.take_batch import Batch
 from gate.stores.redis.unrolled import Unrolled
 
@@ -75,3 +76,41 @@ def test_a_packed_call_names_the_keys_of_each_check_and_tells_what_is_checked(
 
 def _named(keys: list[bytes], number: int) -> str | None:
     return keys[number - 1].decode() if number else None
+
+
+digests = st.text("0123456789abcdef", min_size=16, max_size=16)
+nearly = digests | st.sampled_from(["a" * 15, "a" * 17, "a" * 14 + "  ", " " * 16, "", "ü" * 16]) | st.none()
+fingerprinted = st.lists(
+    st.builds(
+        TakeRequest, account=st.just("a"), upload_id=st.just("u"), class_limits=st.just(LIMITS),
+        ip=digests | digests | nearly, device=digests | digests | nearly,
+        size=st.integers(0, 9) | st.sampled_from([(1 << 40) - 1, 1 << 40]),
+        class_=st.sampled_from(["new", "ü"]), kind=st.sampled_from([None, "image"]),
+    ),
+    min_size=1, max_size=4,
+)  # fmt: skip
+
+
+@given(fingerprinted, st.booleans())
+def test_fingerprints_that_are_made_together_are_those_of_each_check(
+    checks: list[TakeRequest], are_known: bool
+) -> None:
+    kinds: dict[tuple[str, str | None], bytes] = {}
+    alone = [Batch.fingerprint(check, kinds) for check in checks]
+
+    assert Batch.fingerprints(checks, kinds if are_known else {}) == alone
+
+
+def test_each_answer_of_a_batch_has_the_room_of_its_own_bucket() -> None:
+    checks = [TakeRequest(f"a-{n}", f"u-{n}", CLASSES[n % 2]) for n in range(6)]
+    unrolled = Unrolled(CLASSES)
+    by_class = numbered_limits(unrolled.classes)
+    told = [(7.0, 1, 1), (7.0, 1, 1), (8.0, 1, 1), (8.0, 1, 2), (8.0, 2, 1), (7.0, 1, 1)]
+    answers = b"".join(struct.pack("<BdBH", 1, *each) for each in told)
+
+    results = Batch(checks, unrolled, "ug:").read([answers, struct.pack("<d", 5.0)])
+
+    assert [result.room for result in results] == [
+        Room(by_class[class_ - 1][limit - 1], int(wait)) for wait, class_, limit in told
+    ]
+    assert all(result.charged and result.now_us == 5 for result in results)

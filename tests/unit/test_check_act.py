@@ -410,6 +410,40 @@ async def test_a_last_known_override_holds_without_the_store_until_it_ends() -> 
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("is_batch", [False, True])
+@pytest.mark.parametrize("was_met", [False, True], ids=["the store answers the first call alone", "it answers none"])
+async def test_limits_that_staff_gave_an_account_hold_without_the_store(was_met: bool, is_batch: bool) -> None:
+    class Once(Failing):
+        """Says whose limits apply, and goes away before the second call when `error` comes after the first."""
+
+        async def take(self, request: TakeRequest) -> TakeResult:
+            if request.class_limits.name == "regular" and not was_met:
+                return await MemoryAccountStore.take(self, request)
+            return await super().take(request)
+
+        async def take_many(self, requests: Sequence[TakeRequest]) -> list[TakeResult | Exception]:
+            found: list[TakeResult | Exception] = []
+            for request in requests:
+                try:
+                    found.append(await self.take(request))
+                except StoreUnavailable as error:
+                    found.append(error)
+            return found
+
+    store, policy = Once(Standstill()), a_policy(OnStoreError.LOCAL)
+    rates = {"regular": Rate(1, 60_000_000, 1), "trusted": Rate(4, 60_000_000, 4)}
+    check = a_check(store, replace(policy, limits=(replace(policy.limits[0], rates=rates),)))
+    await store.put_override("a-1", Override(False, "r", "ann", NOW_US + 60_000_000, limits="trusted"))
+    await check.check(a_request("u-0"))
+    store.error = StoreUnavailable("down")
+
+    requests = [a_request(f"u-{n}") for n in range(1, 7)]
+    decisions = await check.check_many(requests) if is_batch else [await check.check(each) for each in requests]
+
+    assert [decision.verdict.lets_in for decision in decisions] == [True] * 4 + [False] * 2
+    assert all(decision.degraded for decision in decisions)
+
+
 def test_last_known_standings_are_bounded_and_the_recent_half_is_always_there() -> None:
     known = LastKnown(100)
 

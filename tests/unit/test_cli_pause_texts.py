@@ -17,6 +17,7 @@ from gate.cli.history import record_fields
 from gate.cli.output import Output, say_error
 from gate.cli.pause_intention import dry_run_document, intention_lines
 from gate.cli.pause_text import pause_fields
+from gate.cli.release import released_sentence
 from gate.core.pause.board import Board
 from gate.core.pause.entry import Pause, PauseChange, Proposal
 from gate.core.pause.scope import Action, Exemption, InFlight, PauseMode, Scope
@@ -100,6 +101,14 @@ def test_a_pause_without_options_says_how_it_ends() -> None:
     assert counted[0].startswith(
         "only count uploads of class new|unverified and accounts younger than 7d (would stop them) for 4h"
     )
+    assert counted[1] == "  it holds no upload before `extend ID --enforce`"
+
+
+def test_the_release_of_a_pause_tells_of_a_ramp_only_where_it_held_somebody() -> None:
+    ended = replace(PAUSE, released_at_us=NOON_US, released_by="ann", ramp_us=60_000_000)
+
+    assert "accounts come back over 1m" in released_sentence(ended)
+    assert "come back" not in released_sentence(replace(ended, mode=PauseMode.DRY_RUN))
 
 
 def test_counts_name_what_is_active_and_what_is_not() -> None:

@@ -228,13 +228,22 @@ def test_a_release_says_which_other_pauses_still_match_those_uploads(scope: Scop
     assert all(one.startswith(expected or "") for one in said)
 
 
+def test_a_pause_that_lets_verified_accounts_in_keeps_a_part_of_the_released_uploads() -> None:
+    other = replace(PAUSE, id="p-2", action=Action.ALLOW_ONLY)
+
+    (said,) = still_paused(PAUSE, Board({"p-1": PAUSE, "p-2": other}), NOON_US)
+
+    assert said.startswith("note: some of those uploads stay under pause p-2")
+
+
 def test_a_release_does_not_name_as_still_pausing_what_only_counts_or_is_lifted_here() -> None:
     counts = replace(PAUSE, id="p-2", mode=PauseMode.DRY_RUN)
     lifted, glass = replace(PAUSE, id="p-3"), replace(PAUSE, id="file-1")
     over = replace(PAUSE, id="file-2", expires_at_us=NOON_US)
-    pauses = {pause.id: pause for pause in (PAUSE, counts, lifted)}
+    ramping = replace(lifted, id="p-4", released_at_us=NOON_US, ramp_us=60_000_000)
+    pauses = {pause.id: pause for pause in (PAUSE, counts, lifted, ramping)}
 
-    said = still_paused(PAUSE, Board(pauses, (glass, over), lifted=frozenset(("p-3",))), NOON_US)
+    said = still_paused(PAUSE, Board(pauses, (glass, over), lifted=frozenset(("p-3", "p-4"))), NOON_US)
 
     assert [sentence.split(" under ")[1].split(" (")[0] for sentence in said] == ["pause file-1"]
 
@@ -267,6 +276,9 @@ def test_the_preview_of_a_gate_that_ran_for_long_is_its_average() -> None:
     ("stats", "scope", "why"),
     [
         (STATS, Scope(kinds=frozenset(("image",))), "by class alone"),
+        (STATS, Scope(accounts=frozenset(("a-1",))), "by class alone"),
+        (STATS, Scope(frozenset(("new",)), younger_than_us=86_400_000_000), "by class alone"),
+        (STATS, Scope(risk_from=0.8), "by class alone"),
         ({}, Scope(), "cannot be read"),
         ([], Scope(), "cannot be read"),
         ({"rows": [{"count": "many"}], "uptime_s": 1}, Scope(), "cannot be read"),
@@ -380,7 +392,8 @@ def test_without_redis_explain_shows_the_pauses_that_the_gate_at_hand_obeys(
     lasting = replace(PAUSE, set_at_us=now_us, starts_at_us=None, expires_at_us=now_us + 600_000_000)
     glass = replace(lasting, id="file-1", scope=Scope())
     lifted = replace(lasting, id="p-2")
-    board = Board({pause.id: pause for pause in (lasting, lifted)}, (glass,), lifted=frozenset(("p-2",)))
+    by_score = replace(lasting, id="p-3", scope=Scope(risk_from=0.9))
+    board = Board({pause.id: pause for pause in (lasting, lifted, by_score)}, (glass,), lifted=frozenset(("p-2",)))
     shown = board_page(board, now_us, {"lifted": ["p-2"]}, now_us)
 
     with page(lambda _: (200, shown)) as admin:
@@ -389,7 +402,11 @@ def test_without_redis_explain_shows_the_pauses_that_the_gate_at_hand_obeys(
 
     out, err = capsys.readouterr()
     assert ended == 1
-    assert [line.split(":")[0] for line in out.splitlines()] == ["may be met by file-1", "may be met by p-1"]
+    assert [line.split(":")[0] for line in out.splitlines()] == [
+        "may be met by file-1",
+        "may be met by p-1",
+        "may be met by p-3",
+    ]
     assert "from the host's break-glass file" in out.splitlines()[0]
     assert "cannot be reached" in err
 

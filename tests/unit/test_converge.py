@@ -26,7 +26,7 @@ from gate.cli.obedience import not_obeyed
 from gate.cli.output import Output
 from gate.core.pause.board import Board
 from gate.core.pause.entry import Pause
-from gate.core.pause.scope import Action, Scope
+from gate.core.pause.scope import Action, PauseMode, Scope
 from gate.errors import NotConverged
 from gate.ports.boards import Acknowledgement, Gates, UnreadableAcknowledgement
 from gate.records.board_document import board_digest
@@ -229,6 +229,33 @@ async def test_two_processes_of_one_name_are_both_waited_for_and_the_name_is_tol
 
     assert [(gate.said.boot, gate.obeys) for gate in result.gates] == [("b-1", True), ("b-2", False)]
     assert result.shared_names == ("g-1",)
+
+
+@pytest.mark.parametrize(
+    ("changed", "obeys"),
+    [
+        ({}, False),
+        ({"mode": PauseMode.DRY_RUN}, True),
+        ({"starts_at_us": NOON_US + 1}, True),
+    ],
+    ids=["it holds all accounts until then", "it only counted", "it never began"],
+)
+async def test_a_gate_whose_clock_is_behind_a_release_obeys_it_where_nothing_is_held_until_then(
+    store: MemoryBoardStore, changed: dict[str, object], obeys: bool
+) -> None:
+    released = replace(
+        CHANGE,
+        rev=CHANGE.rev + 1,
+        released_at_us=NOON_US,
+        released_by="ann",
+        ramp_us=600_000_000,
+        **changed,  # type: ignore[arg-type]
+    )
+    await store.acknowledge(said("g-1", released, store_us=NOON_US - 3_600_000_000))
+
+    result = await converged(store, released, 0.05)
+
+    assert result.complete is obeys
 
 
 async def test_an_acknowledgement_from_a_clock_that_was_set_back_is_not_live(

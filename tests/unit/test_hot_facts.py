@@ -29,6 +29,7 @@ from streams.worker import hot_facts
 from streams.worker.assignment import Partitions
 from streams.worker.commit import Where
 from streams.worker.hot_facts import HotFactPublisher, HotFactRecords, acting
+from streams.worker.newcomer_facts import NewcomerRecords
 from streams.worker.partition import Around, Partition
 from streams.worker.settings import WorkerSettings
 
@@ -395,17 +396,19 @@ class Place:
     def __init__(self) -> None:
         self.is_away = False
         self.written: list[bytes] = []
+        self.values: dict[bytes, bytes | None] = {}
 
     async def send(self, records: Sequence[tuple[bytes, bytes | None]]) -> None:
         if self.is_away:
             raise StoreUnavailable("away")
+        self.values.update(records)
         self.written += [key for key, _ in records]
 
 
 async def test_what_a_server_missed_is_written_when_it_is_back_and_the_other_does_not_wait() -> None:
     kafka, redis = Place(), Place()
     records = HotFactRecords(farms(5), load_scorecard(None), 4)
-    publisher = HotFactPublisher([records], lambda: range(4), [kafka, redis], lambda: None)
+    publisher = HotFactPublisher([records], lambda: range(4), 4, [kafka, redis], lambda: None)
     kafka.is_away = True
     await publisher.publish()
     kafka.is_away = False
@@ -414,6 +417,29 @@ async def test_what_a_server_missed_is_written_when_it_is_back_and_the_other_doe
     await publisher.publish()
 
     assert len(kafka.written) == len(redis.written) == 5
+
+
+async def test_what_a_server_missed_of_a_partition_that_moved_on_is_not_written_over_what_its_new_owner_tells() -> None:
+    crowd, place = crowded("farm", 30), Place()
+    makers = [HotFactRecords(crowd, load_scorecard(None), 4), NewcomerRecords(crowd, load_scorecard(None))]
+    mine: list[int] = [0, 1, 2, 3]
+    publisher = HotFactPublisher(makers, lambda: mine, 4, [place], lambda: None)
+    place.is_away = True
+    await publisher.publish()
+    mine = []
+    place.is_away = False
+
+    await publisher.publish()
+    while_it_is_anothers = list(place.written)
+    cool_by_age(crowd)
+    await publisher.publish()
+    mine = [0, 1, 2, 3]
+    await publisher.publish()
+
+    farm = encode_hot_key(HotKind.DEVICE, NAMES.of_device("farm"))
+    assert while_it_is_anothers == []
+    assert place.values[farm] is None
+    assert len(place.written) == 1 + len(AGES_S)
 
 
 async def test_a_worker_tells_of_devices_and_of_newcomers(monkeypatch: pytest.MonkeyPatch) -> None:

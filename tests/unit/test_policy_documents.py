@@ -119,6 +119,24 @@ def test_the_order_of_a_list_is_no_difference_and_one_value_less_is(key: str, va
     assert {each.path[0] for each in differences(one.document, less.document)} == {key}
 
 
+def test_the_order_of_classes_by_which_overload_refuses_them_is_a_difference_and_that_of_limits_is_none() -> None:
+    turned = {**SMALL, "classes": dict(reversed(SMALL["classes"].items()))}
+    two = {**SMALL, "limits": {"a": SMALL["limits"]["a"], "b": SMALL["limits"]["a"]}}
+    two_turned = {**two, "limits": dict(reversed(two["limits"].items()))}
+
+    one, other, limits, limits_turned = (
+        parse_policy_file(toml_text(each), "p") for each in (SMALL, turned, two, two_turned)
+    )
+
+    ranks = [{each.name: each.rank for each in read.policy.class_limits} for read in (one, other)]
+    assert ranks == [{"regular": 0, "new": 1}, {"regular": 1, "new": 0}]
+    assert one.policy.hash != other.policy.hash
+    (order,) = differences(one.document, other.document)
+    assert order.text == "classes: the order regular, new becomes the order new, regular"
+    assert limits.policy.hash == limits_turned.policy.hash
+    assert differences(limits.document, limits_turned.document) == []
+
+
 def test_the_schema_in_the_configuration_is_the_one_that_is_generated() -> None:
     assert (CONFIG / "schemas" / FILE).read_bytes() == policy_schema()
     jsonschema.Draft7Validator.check_schema(json.loads(policy_schema()))

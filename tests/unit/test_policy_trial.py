@@ -20,8 +20,10 @@ from gate.app.check import Check
 from gate.app.policy_trial import PolicyTrial
 from gate.core.account import Account
 from gate.core.decision import Decision
+from gate.core.duration import DAY_US
 from gate.core.limits.limit import Rate
 from gate.core.media import Media
+from gate.core.override import Override
 from gate.core.policy import Policy
 from gate.core.pseudonym import Pseudonyms
 from gate.core.request import CheckRequest
@@ -103,6 +105,22 @@ async def test_other_thresholds_and_deny_lists_are_judged_by_the_score_the_store
 
     assert counted(trial) == {("new", "review", "score.review", "challenge", "score.challenge"): 1}
     assert counted(denying) == {("new", "review", "score.review", "deny", "deny_list"): 1}
+
+
+async def test_an_account_with_the_limits_of_another_class_is_tried_by_the_limits_of_that_class() -> None:
+    check, store = a_check(Stepping())
+    await store.put_override("a-1", Override(False, "r", "ann", START_US + DAY_US, limits="trusted"))
+    limits = tuple(
+        replace(limit, rates={**limit.rates, "trusted": Rate(1, DAY_US, 1)})
+        if limit.name == "account.uploads.minute"
+        else limit
+        for limit in PACKAGED.limits
+    )
+    check.trial = trial = a_trial(replace(PACKAGED, hash="other", limits=limits))
+
+    await decided(check, 3)
+
+    assert counted(trial) == {("new", "allow", "allow", "throttle", "account.uploads.minute"): 2}
 
 
 async def test_the_same_upload_again_takes_nothing_from_the_trials_buckets() -> None:

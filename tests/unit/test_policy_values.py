@@ -8,6 +8,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec.structs import replace as with_fields
 
 from gate.core.account import Account
@@ -292,3 +294,23 @@ def test_a_printed_value_of_a_policy_says_what_its_file_says() -> None:
     printed = repr((Thresholds(deny=0.5), known(), policy(rule())))
 
     assert not [name for name in ("_steps", "_any", "_exact", "_patterns", "_limits=", "_kinds") if name in printed]
+
+
+@given(
+    st.lists(st.floats(0.001, 0.24), min_size=1, max_size=4), st.integers(1, 1_000_000), st.integers(1, 1_000_000)
+)  # fmt: skip
+def test_what_is_reserved_and_the_rest_are_together_no_more_than_the_limit(
+    shares: list[float], rate: int, burst: int
+) -> None:
+    classes = [f"c{n}" for n in range(len(shares))]
+    whole = Rate(rate, 60_000_000, burst)
+    rule = LimitRule(
+        "platform", Subject.PLATFORM, Unit.UPLOADS, Mode.ENFORCE, OnStoreError.LOCAL, dict.fromkeys(classes, whole),
+        reserved=dict(zip(classes, shares, strict=True)),
+    )  # fmt: skip
+
+    reserves = [rule.limits_of(class_)[0].rate for class_ in classes]
+    rest = rule.limits_of(classes[0])[-1].rate
+
+    assert sum(part.rate for part in (*reserves, rest)) <= rate
+    assert sum(part.burst for part in (*reserves, rest)) <= burst

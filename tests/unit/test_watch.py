@@ -34,6 +34,7 @@ from gate.ports.clock import ClockMark
 from gate.records.board_document import encode_board
 from gate.records.break_glass_document import encode_break_glass
 from gate.records.gate import decode_gate, encode_gate
+from gate.serve.health import Health
 from gate.stores.disk.break_glass import BreakGlassFile
 from gate.stores.disk.snapshot import BoardSnapshot
 from gate.stores.local_buckets import LocalBuckets
@@ -277,6 +278,26 @@ async def test_a_gate_acknowledges_which_pauses_its_hosts_file_lifts(tmp_path: P
     after = decode_gate(encode_gate(bench.store.taken[-1]), NOW_US)
     assert (before.lifted, after.lifted) == ((), ("p-1",))
     assert after.digest == before.digest
+    health = Health(bench.check, bench.watch, Standstill(), lambda: 0, lambda: None)
+    assert [pause.id for pause in bench.watch.board.active(NOW_US)] == ["p-1"]
+    assert health.gauges().pauses_active == 0
+
+
+async def test_a_change_of_one_of_many_lifted_pauses_is_not_taken_for_obeyed(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    pauses = [a_pause(f"p-{n:03}", n + 1) for n in range(2 * board_in_force.LATEST)]
+    extended = replace(pauses[-1], rev=len(pauses) + 1, expires_at_us=NOW_US + 120_000_000)
+    bench.glass.write_bytes(json.dumps({"pauses": [], "releases": [pause.id for pause in pauses]}).encode())
+    await bench.store.replace(0, board_of(*pauses))
+
+    async with bench.running():
+        await eventually(lambda: bench.store.taken and bench.store.taken[-1].lifted)
+        await bench.store.replace(len(pauses), board_of(*pauses[:-1], extended))
+        await eventually(lambda: bench.store.taken[-1].rev == extended.rev)
+        result = await converged(bench.store, extended, 0.0)
+
+    assert len(bench.store.taken[-1].lifted) == board_in_force.LATEST
+    assert not result.complete
 
 
 async def test_the_break_glass_file_is_obeyed_kept_when_ruined_and_dropped_when_removed(tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
 """How a take is answered: the model that the store in memory runs and that the script in Redis must agree with.
 
 In order: an account whose standing refuses it takes nothing. An account whose limits staff have changed takes by those. An
-upload that was answered before gets the same answer, or a conflict if its content differs. Any other upload takes from all its
-buckets or from none.
+upload that was answered before gets the same answer, or a conflict if its content differs; but a refusal is not repeated where
+staff let the account in or changed its limits. Any other upload takes from all its buckets or from none.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from gate.core.limits.gcra import Flights, Tats, Took, take_reserved
 from gate.core.limits.reservation import Reservation, ReservationState
-from gate.core.limits.take import TakeRequest, TakeResult
+from gate.core.limits.take import RefusedByHot, TakeRequest, TakeResult
 from gate.core.standing import Standing
 
 
@@ -29,11 +29,12 @@ def answered(
     if staff is not None and staff != limits.name and not request.keep_limits:
         return TakeResult(standing, False, False, None, (), now_us, limits_of=staff), None
     what = request.fingerprint
-    if known is not None and known.answers(now_us):
+    never_refuse = standing.override_in_force(now_us) is not None
+    is_changed = known is not None and known.refusal is not None and (never_refuse or staff is not None)
+    if known is not None and known.answers(now_us) and not is_changed:
         return _repeated(request, known, what, standing, now_us)
     is_anew = known is not None and (known.is_anew or known.state is not ReservationState.REFUSED)
     until_us = now_us + limits.lifetime_us
-    never_refuse = standing.override_in_force(now_us) is not None
     taken = take_reserved(tats, flights, request.buckets, request.size, now_us, until_us, never_refuse=never_refuse)
     refusal = taken.refusal
     result = TakeResult(standing, refusal is None, False, refusal, taken.shadow, now_us, taken.room)
@@ -69,6 +70,8 @@ def _repeated(
         refusal = replace(known.refusal, retry_after_us=known.until_us - now_us)
         return TakeResult(standing, False, False, refusal, (), now_us), None
     again = known.held_by(request.attempt)  # so that no gate may take the answer back alone
-    recorded = replace(known.standing, override=standing.override)
+    # an upload that a hot fact has sent to review is sent there again, and one that was let in is never refused by it
+    hot = standing.hot if request.class_limits.refused_by(standing.hot) is RefusedByHot.NOBODY else None
+    recorded = replace(known.standing, override=standing.override, hot=hot)
     resent = known.attempt == request.attempt != 0
     return TakeResult(recorded, True, True, None, known.shadow, known.began_us, resent=resent), again

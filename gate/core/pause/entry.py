@@ -131,12 +131,15 @@ class Pause:
         begins_us, ended_us = self.starts_at_us, self.released_at_us
         return begins_us is not None and ended_us is not None and ended_us <= begins_us
 
+    @property
+    def has_ramp(self) -> bool:
+        """True if accounts come back over a while once it has ended, as it held them until then."""
+        return self.ended_at_us < self.over_at_us and not (self.awaits_approval or self.never_began)
+
     def ramping(self, now_us: int) -> bool:
         """True while it has ended and still holds a share of the accounts.
 
         A release counts also where `now_us` is of a clock that is behind the release: then it still holds all of them.
         """
-        if self.awaits_approval or self.never_began:
-            return False
         has_ended = self.released_at_us is not None or self.ended_at_us <= now_us
-        return has_ended and self.ended_at_us < self.over_at_us and now_us < self.over_at_us
+        return has_ended and self.has_ramp and now_us < self.over_at_us

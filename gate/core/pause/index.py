@@ -186,9 +186,7 @@ def _is_exempt(exempt: Exemption, request: CheckRequest, class_: str) -> bool:
 def _can_hold(pause: Pause, now_us: int) -> bool:
     if pause.awaits_approval or now_us >= pause.over_at_us + HOUR_US:
         return False
-    if pause.released_at_us is None:
-        return True
-    return pause.ended_at_us < pause.over_at_us and not pause.never_began
+    return pause.released_at_us is None or pause.has_ramp
 
 
 def _indexed(pause: Pause) -> IndexedPause:

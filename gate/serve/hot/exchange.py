@@ -62,7 +62,8 @@ Responses = TypeVar("Responses")
 
 class Handling(Generic[Requests, Responses]):
     """The work on one request or on some; `answered` gets them and what the work returns. It runs without a task, which
-    would take a tenth of the time of a check. Code that needs a task, such as `asyncio.timeout`, makes its own.
+    would take a tenth of the time of a check. Code that needs a task, such as `asyncio.timeout`, makes its own. A future
+    with `add_prompt_callback` may go on with the work as soon as it is done.
     """
 
     __slots__ = ("_answered", "_awaited", "_is_cancelled", "_loop", "_request", "_work")
@@ -96,7 +97,8 @@ class Handling(Generic[Requests, Responses]):
                 self._loop.call_soon(self.go_on)
             else:
                 next_one._asyncio_future_blocking = False  # as a task tells the future that it is awaited
-                next_one.add_done_callback(self.go_on)
+                add_callback = getattr(next_one, "add_prompt_callback", next_one.add_done_callback)
+                add_callback(self.go_on)
 
     def cancel(self) -> None:
         """Raise CancelledError where the work waits. Work that has ended stays as it is."""

@@ -128,12 +128,16 @@ def further_entities(kinds: Collection[str], fingerprint: str) -> list[str]:
 
 
 def together(request: TakeRequest, own: TakeResult, others: Sequence[TakeResult]) -> TakeResult:
-    """The answer to a check whose account's part took, from the answers to all parts."""
-    if any(each.conflict for each in others):
+    """The answer to a check whose account's part took, from the answers to all parts.
+
+    Where an override lets the account in, a part takes what fits; one that repeats what it refused before takes nothing.
+    """
+    lets_in = own.standing.override_in_force(own.now_us) is not None
+    if any(each.conflict for each in others) and not lets_in:
         return TakeResult(own.standing, False, False, None, (), own.now_us, conflict=True)
     shadows = {limit.name for each in request.class_limits.entity_limits for limit in each.limits if limit.shadow}
     shadow = (*own.shadow, *(name for each in others for name in each.shadow if name in shadows))
-    refusals = [each.refusal for each in others if each.refusal is not None]
+    refusals = [each.refusal for each in others if each.refusal is not None and not lets_in]
     if refusals:
         refusal = max(refusals, key=lambda each: float("inf") if each.retry_after_us is None else each.retry_after_us)
         return replace(own, charged=False, repeated=False, refusal=refusal, shadow=shadow, room=None)

@@ -17,35 +17,39 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Any, Generic, Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Generic, TypeVar
 
 from gate.errors import StoreOverloaded, StoreUnavailable
+from gate.stores.redis.lane import Ended, Lane, PromptLane
+from gate.stores.redis.prompt_future import PromptFuture
 
 FIRST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 2.0
 
 A = TypeVar("A")
 R = TypeVar("R")
-A_contra = TypeVar("A_contra", contravariant=True)
-R_co = TypeVar("R_co", covariant=True)
 
-
-class Lane(Protocol[A_contra, R_co]):
-    """A connection to the server that carries one call at a time."""
-
-    async def call(self, items: Sequence[A_contra], within_s: float) -> Sequence[R_co | Exception]:
-        """One answer or error for each item, in order. Raises StoreUnavailable if the server does not answer."""
-        ...
-
-    async def probe(self, within_s: float) -> None:
-        """Return if the server does the work of a call for a probe. Raises StoreUnavailable."""
-        ...
-
-
-_Waiting = tuple[Sequence[A], "asyncio.Future[Any]", float, bool]
+_Waiting = tuple[Sequence[A], PromptFuture, float, bool]
 """Items that were submitted together, the future of their answers, the time of their arrival (loop's time, s), and whether it
 is one item, whose future has the answer itself."""
+
+
+class _Worker(Generic[A, R]):
+    """One lane, and the task that does what takes more than one call in turn: repetitions, and recovery after a failure."""
+
+    def __init__(self, lane: Lane[A, R], loop: asyncio.AbstractEventLoop) -> None:
+        self.lane = lane
+        self.begin = lane.begin if isinstance(lane, PromptLane) else None
+        self.wake: asyncio.Future[_Work[A, R]] = loop.create_future()
+        """Gets the next work of the task."""
+        self.sent: list[_Waiting[A]] = []
+        """The batch that is under way."""
+
+
+_Work = tuple[list[_Waiting[A]], float, Callable[[], Awaitable[Sequence[R | Exception]]] | None] | None
+"""A batch, its deadline (loop's time, s), and what is left of a call that was begun; None: whatever is due."""
 
 
 class Batcher(Generic[A, R]):
@@ -70,8 +74,9 @@ class Batcher(Generic[A, R]):
         """The ranks that have a queue, the highest first."""
         self._queued = 0
         self._under_way = 0
-        self._idle: list[asyncio.Future[None]] = []
-        self._workers: list[asyncio.Task[None]] = []
+        self._idle: list[_Worker[A, R]] = []
+        self._workers: list[_Worker[A, R]] = []
+        self._tasks: list[asyncio.Task[None]] = []
         self._loop: asyncio.AbstractEventLoop
         self._down: str | None = "the store is not open"
 
@@ -91,16 +96,22 @@ class Batcher(Generic[A, R]):
                     await lane.probe(self.deadline_s)
                 except StoreUnavailable as error:
                     self._down, sick = error.problem, True
-            self._workers.append(asyncio.create_task(self._work(lane, sick)))
+            worker = _Worker(lane, self._loop)
+            self._workers.append(worker)
+            self._tasks.append(asyncio.create_task(self._work(worker, sick)))
 
     async def close(self) -> None:
         """Stop; every item that still waits gets StoreUnavailable."""
         self._down = "the store is closed"
-        for worker in self._workers:
-            worker.cancel()
-        await asyncio.gather(*self._workers, return_exceptions=True)
-        self._workers.clear()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
         self._idle.clear()
+        for worker in self._workers:
+            sent, worker.sent = worker.sent, []
+            _fail(sent, StoreUnavailable, self._down, may_have_run=True)
+        self._workers.clear()
         self._fail_queue()
 
     async def submit(self, item: A) -> R:
@@ -114,7 +125,7 @@ class Batcher(Generic[A, R]):
     async def submit_all(self, items: Sequence[A]) -> list[R | Exception]:
         """`submit` for each item, concurrently. Returns, in their order, the answer or the error of each."""
         pieces = [items[start : start + self._max_batch] for start in range(0, len(items), self._max_batch)]
-        waiting: list[asyncio.Future[list[R | Exception]] | list[R | Exception]] = []
+        waiting: list[PromptFuture | list[R | Exception]] = []
         for piece in pieces:
             try:
                 waiting.append(self._enqueue(piece))
@@ -124,12 +135,12 @@ class Batcher(Generic[A, R]):
             answers = [each if isinstance(each, list) else await each for each in waiting]
         except asyncio.CancelledError:
             for each in waiting:
-                if isinstance(each, asyncio.Future):
+                if isinstance(each, PromptFuture):
                     each.cancel()
             raise
         return answers[0] if len(answers) == 1 else [answer for piece in answers for answer in piece]
 
-    def _enqueue(self, items: Sequence[A], is_one: bool = False) -> asyncio.Future[Any]:
+    def _enqueue(self, items: Sequence[A], is_one: bool = False) -> PromptFuture:
         if self._down is not None:
             raise StoreUnavailable(self._down)
         count = len(items)
@@ -143,12 +154,16 @@ class Batcher(Generic[A, R]):
             queue = self._queues[rank] = deque()
             self._ranks = sorted(self._queues, reverse=True)
         loop = self._loop
-        answers = loop.create_future()
+        answers = PromptFuture(loop)
         queue.append((items, answers, loop.time(), is_one))
         self._queued += count
         if self._idle and self._is_due():
             self._under_way += 1  # now, as otherwise the next item of this turn would wake another lane in vain
-            self._idle.pop().set_result(None)
+            worker = self._idle.pop()
+            if worker.begin is None:
+                worker.wake.set_result(None)
+            else:
+                loop.call_soon(self._begin, worker)  # with the other items of this turn
         return answers
 
     def _shed_below(self, rank: int) -> bool:
@@ -166,26 +181,62 @@ class Batcher(Generic[A, R]):
         """Whether to start one more call now. Otherwise the queued items wait for the end of a call under way."""
         return self._queued >= self._max_batch or (self._queued > 0 and not self._under_way)
 
-    async def _work(self, lane: Lane[A, R], sick: bool) -> None:
+    def _begin(self, worker: _Worker[A, R]) -> None:
+        """Send the next batch on a lane, or leave it idle if nothing waits any more."""
+        assert worker.begin is not None
+        batch, until_s = self._next(self._loop.time())
+        if not batch:
+            self._end(worker)
+            return
+        worker.sent = batch
+        try:
+            has_begun = worker.begin(_items(batch), until_s, partial(self._ended, worker, batch, until_s))
+        except Exception:  # `call` meets it again, and the items get it
+            has_begun = False
+        if not has_begun:
+            worker.wake.set_result((batch, until_s, None))
+
+    def _ended(self, worker: _Worker[A, R], batch: list[_Waiting[A]], until_s: float, found: Ended[R]) -> None:
+        """Answer a batch that was begun. While more waits it is sent first, and the callers go on a turn later."""
+        if worker.sent is not batch:  # closed meanwhile
+            return
+        if not isinstance(found, Sequence):
+            worker.wake.set_result((batch, until_s, found))
+            return
+        self._end(worker)
+        _answer(batch, found, at_once=not worker.sent)
+
+    def _end(self, worker: _Worker[A, R]) -> None:
+        """A call has ended: begin the next one if it is due."""
+        worker.sent = []
+        if self._queued < self._max_batch and (not self._queued or self._under_way > 1):
+            self._under_way -= 1
+            self._idle.append(worker)
+        elif worker.begin is not None:
+            self._begin(worker)
+        else:
+            worker.wake.set_result(None)
+
+    async def _work(self, worker: _Worker[A, R], sick: bool) -> None:
         loop = self._loop
         if sick:
-            await self._recover(lane)
+            await self._recover(worker.lane)
+        self._under_way += 1
+        self._end(worker)
         while True:
-            while not self._is_due():
-                wake: asyncio.Future[None] = loop.create_future()
-                self._idle.append(wake)
-                await wake
+            work = await worker.wake
+            worker.wake = loop.create_future()
+            rest = None
+            if work is None:
+                batch, until_s = self._next(loop.time())
+            else:
+                batch, until_s, rest = work
+            if batch and await self._send(worker, batch, until_s, rest):
+                worker.sent = []
                 self._under_way -= 1
-            batch, until_s = self._next(loop.time())
-            if not batch:
-                continue
-            self._under_way += 1
-            try:
-                opened = await self._send(lane, batch, until_s)
-            finally:
-                self._under_way -= 1
-            if opened:
-                await self._recover(lane)
+                await self._recover(worker.lane)
+                self._under_way += 1
+            self._end(worker)
 
     def _next(self, now_s: float) -> tuple[list[_Waiting[A]], float]:
         """The next batch and its deadline (loop's time, s), after what has waited for too long is shed."""
@@ -217,11 +268,15 @@ class Batcher(Generic[A, R]):
                     self.shed += len(waiting[0])
                     _fail([waiting], StoreOverloaded, "overloaded: the check waited for half its deadline")
 
-    async def _send(self, lane: Lane[A, R], batch: list[_Waiting[A]], until_s: float) -> bool:
-        """Send a batch and answer it. Returns True if that opened the breaker, which this lane must close again."""
-        items = batch[0][0] if len(batch) == 1 else [item for waiting in batch for item in waiting[0]]
+    async def _send(
+        self, worker: _Worker[A, R], batch: list[_Waiting[A]], until_s: float,
+        rest: Callable[[], Awaitable[Sequence[R | Exception]]] | None,
+    ) -> bool:  # fmt: skip
+        """Send a batch, or do the rest of its call, and answer it. Returns True if that opened the breaker, which this lane
+        must close again."""
+        lane, items = worker.lane, _items(batch)
         try:
-            found = [*await lane.call(items, until_s - self._loop.time())]
+            found = [*await (lane.call(items, until_s - self._loop.time()) if rest is None else rest())]
         except StoreUnavailable as error:
             _fail(batch, StoreUnavailable, error.problem, may_have_run=True)
             return self._break(error.problem)
@@ -314,9 +369,15 @@ def _fail(
                 answers.set_result(errors)
 
 
-def _answer(batch: list[_Waiting[A]], found: list[R | Exception]) -> None:
+def _items(batch: list[_Waiting[A]]) -> Sequence[A]:
+    return batch[0][0] if len(batch) == 1 else [item for waiting in batch for item in waiting[0]]
+
+
+def _answer(batch: list[_Waiting[A]], found: Sequence[R | Exception], *, at_once: bool = False) -> None:
+    """Answer each caller, who goes on now or in the next turn of the event loop."""
     start = 0
     for items, answers, _, is_one in batch:
+        set_result = answers.finish if at_once else answers.set_result
         if is_one:
             answer = found[start]
             start += 1
@@ -325,9 +386,9 @@ def _answer(batch: list[_Waiting[A]], found: list[R | Exception]) -> None:
             if isinstance(answer, Exception):
                 answers.set_exception(answer)
             else:
-                answers.set_result(answer)
+                set_result(answer)
             continue
         end = start + len(items)
         if not answers.done():
-            answers.set_result(found[start:end])
+            set_result(found[start:end])
         start = end

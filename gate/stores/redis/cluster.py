@@ -183,9 +183,13 @@ class ClusterLine:
 
     async def pipeline(self, calls: Sequence[Routed], within_s: float) -> list[Any]:
         """See Line."""
+        return [_or_raise(outcome) for outcome in await self.replies(calls, within_s)]
+
+    async def replies(self, calls: Sequence[Routed], within_s: float) -> list[Any]:
+        """`pipeline`, with the error in the place of each reply that did not come."""
         until_s = asyncio.get_running_loop().time() + within_s
         jobs = [_Job(slot_of(key), pack(command)) for key, command in calls]
-        return [_or_raise(outcome) for outcome in await self._deliver(jobs, until_s, True)]
+        return await self._deliver(jobs, until_s, True)
 
     async def execute(self, *command: Argument, within_s: float, at: str | None = None) -> Any:
         """See Line. A command without a key goes to the node of the key `at`."""

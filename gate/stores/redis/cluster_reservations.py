@@ -7,6 +7,7 @@ same upload settles them.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Sequence
 
 from msgspec.structs import replace
@@ -25,7 +26,7 @@ from gate.stores.redis.address import is_cluster
 from gate.stores.redis.apart import entity_prefix, further_entities, parts_key, parts_of, upload_of
 from gate.stores.redis.connect import line_to
 from gate.stores.redis.line import Stats
-from gate.stores.redis.reservations import Met, RedisReservationStore
+from gate.stores.redis.reservations import MOST_UNHEARD, Met, RedisReservationStore
 
 DEADLINE_S = 0.5
 MOST_CLASSES = 4_096
@@ -49,11 +50,13 @@ class ClusterReservationStore:
         self._own = RedisReservationStore(url, prefix, deadline_s, stats=stats)
         self._entities: ReservationStore = RedisReservationStore(url, entity_prefix(prefix), deadline_s, stats=stats)
         self._close = (self._own, self._entities)
-        self._line = line_to(url, "upload-gate-settle", stats)
+        self._line = line_to(url, "upload-gate-settle", stats, patient=False)
         self._prefix = prefix
         self._reading = asyncio.Lock()
         self._within_s = deadline_s / 2
         self._kinds: dict[str, tuple[float, set[str]]] = {}
+        self._untold: deque[tuple[float, Settlement]] = deque(maxlen=MOST_UNHEARD)
+        """What accounts' parts returned to leases in reports that failed, and when it was (loop's time, s)."""
 
     async def close(self) -> None:
         """Close the connections."""
@@ -69,25 +72,43 @@ class ClusterReservationStore:
     async def settle(self, notices: Sequence[Notice], now_us: int | None = None) -> list[Settlement | Exception]:
         """See ReservationStore."""
         found: dict[Notice, Met] = {}
-        settled = await self._own.settle_met(notices, now_us, found)
+        own = await self._own.settle_met(notices, now_us, found)
+        settled = list(own)
         further: list[tuple[int, Notice]] = []
-        for n, (notice, met) in enumerate(zip(notices, settled, strict=True)):
+        unread: dict[str, StoreUnavailable] = {}  # a node that does not answer is not asked again by this call
+        for n, (notice, met) in enumerate(zip(notices, own, strict=True)):
             known = found.get(notice)
             if known is not None and isinstance(met, Settlement) and _holds_parts(notice, met):
+                class_ = known.limits_of or known.reservation.what.partition("\n")[0]
                 try:
-                    further += [(n, each) for each in await self._parts(notice, known)]
+                    if class_ in unread:
+                        raise unread[class_]
+                    further += [(n, each) for each in self._parts(notice, known, await self._kinds_of(class_))]
                 except StoreUnavailable as error:
-                    settled[n] = error
+                    settled[n] = unread[class_] = error
         for (n, _), each in zip(
             further, await self._entities.settle([each for _, each in further], now_us), strict=True
         ):
             if isinstance(each, StoreUnavailable):
                 settled[n] = each
+        now_s = asyncio.get_running_loop().time()
+        for met, told in zip(own, settled, strict=True):
+            if told is not met and isinstance(met, Settlement) and met.leased:
+                self._untold.append((now_s, met))
         return settled
 
     async def unheard(self, older_than_s: float) -> list[Settlement]:
         """See ReservationStore."""
-        return await self._own.unheard(older_than_s)
+        until_s = asyncio.get_running_loop().time() - older_than_s
+        found: list[Settlement] = []
+        while self._untold and self._untold[0][0] <= until_s:
+            found.append(self._untold.popleft()[1])
+        try:
+            return found + await self._own.unheard(older_than_s)
+        except StoreUnavailable:
+            if not found:
+                raise
+            return found
 
     async def due(self, most: int, now_us: int | None = None) -> list[Expired]:
         """See ReservationStore. The parts of other entities are settled here, as each has its own place in a list."""
@@ -96,12 +117,11 @@ class ClusterReservationStore:
             await self._entities.settle(over, now_us)
         return await self._own.due(most, now_us)
 
-    async def _parts(self, notice: Notice, known: Met) -> list[Notice]:
+    @staticmethod
+    def _parts(notice: Notice, known: Met, kinds: set[str]) -> list[Notice]:
         """The notice for each part beside the account's that the upload may have."""
-        what = known.reservation.what
-        kinds = await self._kinds_of(known.limits_of or what.partition("\n")[0])
         upload = upload_of(notice.account, notice.upload_id)
-        entities = further_entities(kinds, what)
+        entities = further_entities(kinds, known.reservation.what)
         changed = {"began_us": None} if isinstance(notice, Report) else {}
         return [replace(notice, account=entity, upload_id=upload, **changed) for entity in entities]
 

@@ -153,7 +153,7 @@ def cluster_wire(url: str, prefix: str, stats: Stats, lanes: int) -> TakeWire:
 
 
 class ClusterTakeLane:
-    """Carries one batch of checks. See batcher.Lane.
+    """Carries one batch of checks. See lane.Lane.
 
     A check whose node does not answer has its error in the place of its answer; the call fails only where no node answers.
     """
@@ -170,7 +170,7 @@ class ClusterTakeLane:
         """The scripts whose tags the servers keep, by kind of entity."""
 
     async def call(self, items: Sequence[TakeRequest], within_s: float) -> list[Outcome]:
-        """See batcher.Lane."""
+        """See lane.Lane."""
         until_s = asyncio.get_running_loop().time() + within_s
         self._stats.calls += 1
         self._stats.checks += len(items)
@@ -195,7 +195,7 @@ class ClusterTakeLane:
         return found
 
     async def probe(self, within_s: float) -> None:
-        """See batcher.Lane. Takes on every master, and is content with one that answers."""
+        """See lane.Lane. Takes on every master, and is content with one that answers."""
         self._stats.probes += 1
         await self._line.connect(CONNECT_WITHIN_S)
         until_s = asyncio.get_running_loop().time() + within_s

@@ -10,13 +10,15 @@ from gate.stores.redis.sentinel import SentinelLine
 AnyLine = Line | ClusterLine
 
 
-def line_to(url: str, name: str = "upload-gate", stats: Stats | None = None) -> AnyLine:
-    """A connection that opens on first use. Raises SettingInvalid."""
+def line_to(
+    url: str, name: str = "upload-gate", stats: Stats | None = None, *, patient: bool = True
+) -> AnyLine:  # fmt: skip
+    """A connection that opens on first use. Raises SettingInvalid. See ClusterLine for `patient`."""
     endpoints = read_endpoints(url)
     if endpoints is None:
         return Line(url, name, stats)
     if is_cluster(url):
-        return ClusterLine(endpoints, name, stats)
+        return ClusterLine(endpoints, name, stats, patient)
     return SentinelLine(endpoints, name, stats)
 
 

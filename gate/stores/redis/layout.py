@@ -44,7 +44,7 @@ from typing import Final
 import msgspec
 
 from gate.core.duration import HOUR_US
-from gate.core.limits.gcra import Refusal, Took
+from gate.core.limits.gcra import LATEST_TAT_US, Refusal, Took
 from gate.core.limits.limit import EntityLimits, Rate
 from gate.core.limits.reservation import Reservation, ReservationState
 from gate.core.limits.take import ClassLimits
@@ -192,7 +192,10 @@ def read_described(data: bytes) -> Described:
 
 
 def read_buckets(value: bytes | None, account: bool = False) -> tuple[dict[bytes, int], bytes]:
-    """The TATs of a value by limit id, debts included, and the reservations after them."""
+    """The TATs of a value by limit id, debts included, and the reservations after them.
+
+    A number that is no time is read as one later than any, which the model corrects as the take script does.
+    """
     if not value:
         return {}, b""
     count, behind = value[0] % NARROW, _ACCOUNT if value[0] >= NARROW else _WIDE_ACCOUNT
@@ -208,7 +211,9 @@ def read_buckets(value: bytes | None, account: bool = False) -> tuple[dict[bytes
         entries, records = value[at : at + 12 * foreign], value[at + 12 * foreign :]
     whole = len(entries) - len(entries) % _ENTRY.size
     tats |= dict(_ENTRY.iter_unpack(entries[:whole]))
-    return {id_: int(tat) for id_, tat in tats.items() if 0 <= tat < 2**53}, records
+    return {
+        id_: int(tat) if tat <= LATEST_TAT_US else LATEST_TAT_US + 1 for id_, tat in tats.items() if not tat < 0
+    }, records
 
 
 def read_flights(value: bytes | None) -> dict[bytes, list[int]]:
@@ -239,6 +244,8 @@ def read_reservation(record: bytes) -> tuple[Reservation, bytes]:
     try:
         at = 3 + record[2]
         state, flags, attempt, began, span, length = _HEAD.unpack_from(record, at)
+        if not 0.0 <= began <= LATEST_TAT_US:
+            raise StateUnreadable("a reservation that began at no time")
         what = _read_fingerprint(fingerprint_in(record))
         _, _, size, _, _ = what.split("\n")
         int(size)
@@ -249,6 +256,8 @@ def read_reservation(record: bytes) -> tuple[Reservation, bytes]:
             names, at = record[at + 2 : at + 2 + length], at + 2 + length
         if flags & _SCORED:
             risk, scored_at = _TIMES.unpack_from(record, at)
+            if not (0.0 <= risk <= 1.0 and 0.0 <= scored_at <= LATEST_TAT_US):
+                raise StateUnreadable("a reservation whose risk cannot be true")
             standing = Standing(risk, int(scored_at), as_of_us=int(began), acts=not flags & _DOES_NOT_ACT)
             at += _TIMES.size
         end = len(record)

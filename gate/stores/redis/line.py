@@ -2,41 +2,30 @@
 
 redis-py's own defaults would repeat a lost call up to ten times and wait 5 s for a dead server, and its packing is pure
 Python. So a `Line` lets redis-py connect, greet and authenticate, and then sends and reads by itself, one call at a
-time: `Replies` replaces redis-py's protocol on the transport and parses bytes as they arrive, without a stream or a
-task. A connection whose reply was not read to the end is closed and never used again. The stores decide which calls may
-be repeated.
+time. `replies` reads what arrives. A connection whose reply was not read to the end is closed and never used again. The
+stores decide which calls may be repeated.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Any, cast
 
 import hiredis
 from redis.asyncio.connection import Connection, UnixDomainSocketConnection, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import (
-    ConnectionError,
-    InvalidResponse,
-    NoScriptError,
-    ReadOnlyError,
-    RedisError,
-    ResponseError,
-)
+from redis.exceptions import NoScriptError, ReadOnlyError, RedisError, ResponseError
 
 from gate.errors import SettingInvalid, StoreUnavailable, redact
+from gate.stores.redis.replies import Replies
 from gate.stores.redis.script_call import Argument, ScriptCall
 from gate.stores.redis.trouble import redis_trouble
 
 CLOSE_WITHIN_S = 1.0
-POLLS_WHEN_LATE: Final = 2
-"""Turns of the event loop between a deadline and its effect. Timers run before sockets are read, in a turn of uvloop also those
-that a timer calls soon; so it takes two."""
 
 Routed = tuple[str | bytes, Sequence[Argument]]
 """A command and the key that says which node of a Cluster carries it out."""
@@ -150,6 +139,31 @@ class Line:
             if not again:
                 raise
             replies = await self.call(packed, until_s)
+        return await self._sound(runs, replies, until_s, again)
+
+    def begin(self, run: ScriptCall, until_s: float, done: Callable[[Any], None]) -> bool:
+        """Send an idempotent script, if the connection is open, and have `done` called with its reply as soon as that is read.
+
+        It takes no task. `done` may get an error, also if half the time until `until_s` has passed; `end` then ends the
+        call. False means that nothing was sent.
+        """
+        replies = self._replies
+        if replies is None or replies.lost is not None:
+            return False
+        replies.begin(run.packed(known=True), (replies.loop.time() + until_s) / 2, done)
+        return True
+
+    async def end(self, run: ScriptCall, reply: Any, until_s: float) -> Any:
+        """The reply to a script for which `begin` got `reply`, sent again if it was lost. Raises StoreUnavailable."""
+        if isinstance(reply, Exception) and not isinstance(reply, ResponseError):
+            await self._drop()
+            self._stats.errors += 1
+            (reply,) = await self.call((run.packed(known=True),), until_s)
+        (reply,) = await self._sound((run,), [reply], until_s, again=True)
+        return reply
+
+    async def _sound(self, runs: Sequence[ScriptCall], replies: list[Any], until_s: float, again: bool) -> list[Any]:
+        """The replies without errors: scripts that the server has lost are sent again. Raises StoreUnavailable."""
         unknown = [i for i, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
         if unknown:
             self._stats.noscript += len(unknown)
@@ -275,83 +289,3 @@ def connection_to(url: str, name: str) -> Connection | UnixDomainSocketConnectio
     }
     connection: Connection | UnixDomainSocketConnection = kind(**settings)
     return connection
-
-
-_ERRORS: Final = {"NOSCRIPT": NoScriptError, "READONLY": ReadOnlyError}
-
-
-class Replies(asyncio.Protocol):
-    """The unread replies of one open connection. Error replies are values, instances of ResponseError."""
-
-    def __init__(self, transport: asyncio.WriteTransport) -> None:
-        self.lost: Exception | None = None
-        self.loop = asyncio.get_running_loop()
-        self._transport = transport
-        self._before = transport.get_protocol()
-        self._reader = hiredis.Reader(protocolError=InvalidResponse, replyError=_error)
-        self._found: deque[Any] = deque()
-        self._wanted = 0
-        self._enough: asyncio.Future[None] | None = None
-        transport.set_protocol(self)
-
-    def send(self, packed: bytes) -> None:
-        """Hand bytes to the transport. Raises redis' ConnectionError if the connection is lost."""
-        if self.lost is not None:
-            raise self.lost
-        self._transport.write(packed)
-
-    async def next(self, count: int, within_s: float) -> list[Any]:
-        """The next `count` replies. Raises TimeoutError, and ConnectionError if the connection is lost."""
-        found = self._found
-        if len(found) < count:
-            if self.lost is not None:
-                raise self.lost
-            self._wanted = count
-            self._enough = enough = self.loop.create_future()
-            late = self.loop.call_later(within_s, self._give_up, enough)
-            try:
-                await enough
-            finally:
-                late.cancel()
-                self._enough = None
-        return [found.popleft() for _ in range(count)]
-
-    def data_received(self, data: bytes) -> None:
-        """See asyncio.Protocol."""
-        reader, found = self._reader, self._found
-        try:
-            reader.feed(data)
-            reply = reader.gets()
-            while reply is not False:
-                found.append(reply)
-                reply = reader.gets()
-        except InvalidResponse as error:
-            self._lose(error)
-            self._transport.abort()
-            return
-        enough = self._enough
-        if enough is not None and len(found) >= self._wanted and not enough.done():
-            enough.set_result(None)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """See asyncio.Protocol. redis-py opened the connection, so its own protocol must be told of the loss too."""
-        self._lose(ConnectionError(str(exc) if exc is not None else "the server closed the connection"))
-        self._before.connection_lost(exc)
-
-    def _lose(self, error: Exception) -> None:
-        self.lost = self.lost or error
-        if self._enough is not None and not self._enough.done():
-            self._enough.set_exception(self.lost)
-
-    def _give_up(self, enough: asyncio.Future[None], polls: int = POLLS_WHEN_LATE) -> None:
-        """Fail once the event loop has read what came before the deadline: it may be the loop that is late."""
-        if enough.done():
-            return
-        if polls:
-            self.loop.call_soon(self._give_up, enough, polls - 1)
-        else:
-            enough.set_exception(TimeoutError())
-
-
-def _error(message: str) -> ResponseError:
-    return _ERRORS.get(message.partition(" ")[0], ResponseError)(message)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from gate.core.limits.answer import answered
-from gate.core.limits.gcra import Flights, Tats, rooms
+from gate.core.limits.gcra import LATEST_TAT_US, Flights, Tats, rooms
 from gate.core.limits.reservation import Reservation
 from gate.core.limits.take import Peek, TakeRequest
 from gate.core.override import Override
@@ -16,7 +16,7 @@ from gate.core.score import risk_at
 from gate.core.standing import Standing
 from gate.errors import StateUnreadable
 from gate.records.override import decode_stored_override, obeyed_override
-from gate.records.score import decode_stored_score
+from gate.records.score import decode_stored_risk
 from gate.stores.redis import layout
 from gate.stores.redis.apart import entity_prefix
 from gate.stores.redis.connect import AnyLine
@@ -54,7 +54,8 @@ async def peek(line: AnyLine, prefix: str, request: TakeRequest, until_s: float)
         stored = own if of_account else found
         for limit in each.limits.limits:
             tats[each.entity, limit.name] = stored.get(limit.id, 0)
-            tats[each.entity, limit.debt_of(limit.name)] = stored.get(limit.debt_id, 0)
+            debt_us = stored.get(limit.debt_id, 0)
+            tats[each.entity, limit.debt_of(limit.name)] = debt_us if debt_us <= LATEST_TAT_US else 0
             open_[each.entity, limit.name] = flying.get(limit.id, [])
     name = layout.upload_name(account, request.upload_id).encode()
     record = layout.located(records, name) or (layout.located(values[1], name) if values[1] else None)
@@ -92,7 +93,7 @@ def _standing(score: bytes | None, override: bytes | None, now_us: int) -> Stand
     if staff is not None and now_us >= staff.expires_at_us:
         staff = None
     try:
-        known = None if score is None else decode_stored_score(score)
+        known = None if score is None else decode_stored_risk(score)
     except StateUnreadable:
         known = None
     if known is None:

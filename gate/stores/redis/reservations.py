@@ -12,14 +12,15 @@ import struct
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
-from itertools import islice
+from itertools import zip_longest
 from secrets import token_bytes
-from typing import Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple, cast
 
 from gate.core.limits.reservation import Expired, Notice, Reservation, ReservationState, Settlement, Settling, settle
 from gate.core.limits.take import ClassLimits
 from gate.errors import StateUnreadable, StoreUnavailable
 from gate.stores.redis import layout
+from gate.stores.redis.cluster import ClusterLine
 from gate.stores.redis.cluster_map import SLOTS, slot_of
 from gate.stores.redis.connect import line_to
 from gate.stores.redis.line import Routed, Stats
@@ -55,11 +56,20 @@ class Unheard(NamedTuple):
     settled: bytes
 
 
+class Stored(NamedTuple):
+    """The values in which the reservation of an upload may lie, and the clock of their server (µs)."""
+
+    now_us: int
+    account: bytes | None
+    own: bytes | None
+
+
 class RedisReservationStore:
     """A ReservationStore; see ports for what it promises. It connects on first use; use it in one event loop, until close().
 
     `deadline_s` bounds each `settle`, and each call of the server. On a Cluster
-    it settles the account's part alone; `cluster_reservations` settles all parts.
+    it settles the account's part alone; `cluster_reservations` settles all parts. A node of it that does not answer fails
+    what it serves, and no more.
     """
 
     def __init__(
@@ -75,7 +85,9 @@ class RedisReservationStore:
         self._prefix = prefix
         self._deadline_s = deadline_s
         self._script = Script.named("settle")
-        self._line = line_to(url, "upload-gate-settle", stats)
+        self._line = line_to(url, "upload-gate-settle", stats, patient=False)
+        # a call may last so long: on a Cluster a settlement of other nodes' uploads has time left after a node's silence
+        self._within_s = deadline_s / 3 if self._line.is_clustered else deadline_s
         self._turn = asyncio.Lock()
         self._debts: dict[str, bytes] = {}
         self._described: dict[bytes, layout.Described] = {}
@@ -121,9 +133,11 @@ class RedisReservationStore:
     async def due(self, most: int, now_us: int | None = None) -> list[Expired]:
         """See ReservationStore."""
         async with self._turn:
-            if now_us is None:
-                now_us = _time(await self._line.execute(b"TIME", within_s=self._deadline_s))
             lists = self._due_lists()
+            if not lists:
+                return []
+            if now_us is None:
+                now_us = _time(await self._line.execute(b"TIME", within_s=self._deadline_s, at=lists[0]))
             calls = [(key, (b"ZRANGEBYSCORE", key, b"-inf", now_us, b"LIMIT", 0, most)) for key in lists]
             replies = await self._line.pipeline(calls, self._deadline_s)
             over: list[Expired] = []
@@ -135,22 +149,31 @@ class RedisReservationStore:
         return over
 
     async def unheard(self, older_than_s: float) -> list[Settlement]:
-        """See ReservationStore."""
+        """See ReservationStore. What lies on a node that does not answer waits on, and keeps nothing else waiting."""
         found: list[Settlement] = []
+        problem: StoreUnavailable | None = None
         until_s = asyncio.get_running_loop().time() - older_than_s
         async with self._turn:
-            while some := [each for each in islice(self._unheard, MOST_AT_ONCE) if each.at_s <= until_s]:
+            waiting = [each for each in self._unheard if each.at_s <= until_s]
+            for start in range(0, len(waiting), MOST_AT_ONCE):
+                some = waiting[start : start + MOST_AT_ONCE]
                 try:
-                    _, values = await self._read(self._keys_of([each.notice for each in some]))
-                except StoreUnavailable:
-                    if not found:
-                        raise
-                    break  # those that were found are told now, as they are told once
-                for at, each in enumerate(some):
-                    if self._record(each.notice, values[2 * at], values[2 * at + 1]) == each.settled:
+                    stored = await self._read([each.notice for each in some])
+                except StoreUnavailable as error:  # the only server does not answer
+                    problem = error
+                    break
+                looked_at = set()
+                for each, values in zip(some, stored, strict=True):
+                    if isinstance(values, StoreUnavailable):
+                        problem = values
+                        continue
+                    looked_at.add(id(each))
+                    if self._record(each.notice, values) == each.settled:
                         found.append(each.settlement)
-                    if self._unheard and self._unheard[0] is each:
-                        self._unheard.popleft()
+                left = (each for each in self._unheard if id(each) not in looked_at)
+                self._unheard = deque(left, MOST_UNHEARD)
+        if problem is not None and not found:  # those that were found are told now, as they are told once
+            raise problem
         return found
 
     def _due_lists(self) -> list[str]:
@@ -193,16 +216,21 @@ class RedisReservationStore:
         met: dict[Notice, Met],
     ) -> list[tuple[int, Settling, Run]]:
         """The settlements to carry out. Reports that change nothing are settled at once."""
-        clocks, values = await self._read(self._keys_of([notices[n] for n in waiting]))
-        found = [
-            self._record(notice, values[2 * at], values[2 * at + 1])
-            for at, notice in enumerate(notices[n] for n in waiting)
-        ]
-        read = [None if record is None else _read(record) for record in found]
-        await self._learn({layout.tag_of(each[1]) for each in read if each is not None})
+        stored = await self._read([notices[n] for n in waiting])
+        found: list[tuple[int, int, bytes | None]] = []
+        for n, values in zip(waiting, stored, strict=True):
+            if isinstance(values, StoreUnavailable):
+                settled[n] = values
+            else:
+                found.append((n, values.now_us, self._record(notices[n], values)))
+        read = [None if record is None else _read(record) for *_, record in found]
+        problem = await self._learn({layout.tag_of(each[1]) for each in read if each is not None})
         runs: list[tuple[int, Settling, Run]] = []
-        for n, clock, record, each in zip(waiting, clocks, found, read, strict=True):
+        for (n, clock, record), each in zip(found, read, strict=True):
             notice = notices[n]
+            if each is not None and problem is not None and not self._knows(layout.tag_of(each[1])):
+                settled[n] = problem
+                continue
             known = None if each is None else self._with_taken(notice.account, *each)
             if known is not None:
                 met[notice] = Met(known, self._class_of(each))
@@ -223,16 +251,23 @@ class RedisReservationStore:
             keys.append(layout.upload_key(self._prefix, notice.account, notice.upload_id))
         return keys
 
-    async def _learn(self, tags: set[bytes]) -> None:
-        """Read what tags of other policies stand for."""
-        unknown = [tag for tag in tags if tag and tag not in self._described]
+    def _knows(self, tag: bytes) -> bool:
+        return not tag or tag in self._described
+
+    async def _learn(self, tags: set[bytes]) -> StoreUnavailable | None:
+        """Read what tags of other policies stand for. Returns why they cannot be read."""
+        unknown = [tag for tag in tags if not self._knows(tag)]
         if not unknown:
-            return
-        values = await self._line.execute(b"HMGET", f"{self._prefix}2limits", *unknown, within_s=self._deadline_s)
+            return None
+        try:
+            values = await self._line.execute(b"HMGET", f"{self._prefix}2limits", *unknown, within_s=self._within_s)
+        except StoreUnavailable as error:
+            return error
         for tag, value in zip(unknown, values, strict=True):
             if value is not None:
                 with suppress(StateUnreadable):
                     self._described[tag] = layout.read_described(value)
+        return None
 
     def _class_of(self, each: tuple[Reservation, bytes] | None) -> str:
         description = None if each is None else self._described.get(layout.tag_of(each[1]))
@@ -250,11 +285,11 @@ class RedisReservationStore:
         except StateUnreadable:
             return None
 
-    def _record(self, notice: Notice, account_value: bytes | None, own: bytes | None) -> bytes | None:
+    def _record(self, notice: Notice, stored: Stored) -> bytes | None:
         """The stored reservation, in the account's value or in a key of its own."""
-        _, records = layout.read_buckets(account_value, account=True)
+        _, records = layout.read_buckets(stored.account, account=True)
         name = layout.upload_name(notice.account, notice.upload_id).encode()
-        return layout.located(records, name) or (layout.located(own, name) if own else None)
+        return layout.located(records, name) or (layout.located(stored.own, name) if stored.own else None)
 
     def _run(self, notice: Notice, record: bytes, settling: Settling, until_us: int, now_us: int | None) -> Run:
         keys: list[Argument] = [*self._keys_of([notice])]
@@ -286,37 +321,52 @@ class RedisReservationStore:
         settled: dict[int, Settlement | Exception],
     ) -> None:
         """Run the scripts; where a reservation had changed meanwhile, the notice stays unsettled."""
+        calls = [run for *_, run in runs]
+        replies: list[Any] = []
         try:
-            replies = await self._line.run([run for *_, run in runs], self._deadline_s, again=True)
-        except BaseException:
+            if isinstance(self._line, ClusterLine):
+                until_s = asyncio.get_running_loop().time() + self._within_s
+                replies = await self._line.outcomes(calls, until_s, again=True)
+            else:
+                replies = await self._line.run(calls, self._within_s, again=True)
+        finally:
             now_s = asyncio.get_running_loop().time()
-            for n, settling, run in runs:
-                if settling.settlement.leased:
-                    settled_record = cast("bytes", run.args[1])
-                    self._unheard.append(Unheard(settling.settlement, now_s, notices[n], settled_record))
-            raise
+            for (n, settling, run), reply in zip_longest(runs, replies):
+                lost = reply is None or isinstance(reply, StoreUnavailable)
+                if lost and settling.settlement.leased:
+                    self._unheard.append(Unheard(settling.settlement, now_s, notices[n], cast("bytes", run.args[1])))
         for (n, settling, _), reply in zip(runs, replies, strict=True):
-            if reply == 1:
+            if isinstance(reply, StoreUnavailable):
+                settled[n] = reply
+            elif reply == 1:
                 settled[n] = settling.settlement
 
     async def _forget(self, notice: Expired) -> None:
-        """Take a reservation that needs nothing any more off the list of what is due."""
+        """Take a reservation that needs nothing any more off the list of what is due; else it is looked at again."""
         key = layout.upload_key(self._prefix, notice.account, notice.upload_id)
-        await self._line.execute(b"ZREM", self._due_list(notice.account), key, within_s=self._deadline_s)
+        with suppress(StoreUnavailable):
+            await self._line.execute(b"ZREM", self._due_list(notice.account), key, within_s=self._within_s)
 
-    async def _read(self, keys: Sequence[str]) -> tuple[list[int], list[bytes | None]]:
-        """For each two of `keys`, which lie on one server, its clock; and the values of all."""
+    async def _read(self, notices: Sequence[Notice]) -> list[Stored | StoreUnavailable]:
+        """What is stored for each; on a Cluster the error in its place where its node does not answer."""
+        keys = self._keys_of(notices)
         pairs = [keys[n : n + 2] for n in range(0, len(keys), 2)]
-        calls: list[Routed]
-        if not self._line.is_clustered:
-            calls = [("", (b"TIME",)), ("", (b"MGET", *keys))]
-            clock, values = await self._line.pipeline(calls, self._deadline_s)
-            return [_time(clock) for _ in pairs], values
-        calls = []
+        if not isinstance(self._line, ClusterLine):
+            clock, values = await self._line.pipeline([("", (b"TIME",)), ("", (b"MGET", *keys))], self._within_s)
+            now_us = _time(clock)
+            return [Stored(now_us, *values[n : n + 2]) for n in range(0, len(keys), 2)]
+        calls: list[Routed] = []
         for pair in pairs:
             calls += [(pair[0], (b"TIME",)), (pair[0], (b"MGET", *pair))]
-        replies = await self._line.pipeline(calls, self._deadline_s)
-        return [_time(clock) for clock in replies[::2]], [value for values in replies[1::2] for value in values]
+        replies = await self._line.replies(calls, self._within_s)
+        return [_stored(*replies[n : n + 2]) for n in range(0, len(replies), 2)]
+
+
+def _stored(clock: Any, values: Any) -> Stored | StoreUnavailable:
+    for reply in (clock, values):
+        if isinstance(reply, StoreUnavailable):
+            return reply
+    return Stored(_time(clock), *values)
 
 
 def _read(record: bytes) -> tuple[Reservation, bytes] | None:

@@ -7,7 +7,7 @@ line leaves it as soon as the Sentinels name another.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -15,7 +15,9 @@ from redis.exceptions import ConnectionError
 
 from gate.errors import StoreUnavailable
 from gate.stores.redis.address import Endpoint, Endpoints
-from gate.stores.redis.line import Line, Replies, Routed, Stats, connection_to, pack
+from gate.stores.redis.line import Line, Routed, Stats, connection_to, pack
+from gate.stores.redis.replies import Replies
+from gate.stores.redis.script_call import ScriptCall
 
 VERIFY_EVERY_S: Final = 1.0
 VERIFY_WITHIN_S: Final = 1.0
@@ -53,6 +55,12 @@ class SentinelLine(Line):
             self._verify_at_s = now_s + VERIFY_EVERY_S
             self._verifying = asyncio.create_task(self._verify())
         return await super().call(packed, until_s)
+
+    def begin(self, run: ScriptCall, until_s: float, done: Callable[[Any], None]) -> bool:
+        """See Line. A call that must leave the server, or have it verified, is left to `call`."""
+        if self._has_moved or asyncio.get_running_loop().time() >= self._verify_at_s:
+            return False
+        return super().begin(run, until_s, done)
 
     async def _verify(self) -> None:
         with suppress(ConnectionError):

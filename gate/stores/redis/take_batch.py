@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from gate.core.hot_facts import MetFact
 from gate.core.limits.gcra import Refusal
 from gate.core.limits.limit import NEVER_US, Room
-from gate.core.limits.take import TakeRequest, TakeResult
+from gate.core.limits.take import RefusedByHot, TakeRequest, TakeResult
 from gate.core.standing import UNKNOWN, Standing
 from gate.stores.redis.layout import FINGERPRINT, LONGEST_UPLOAD, upload_hash
 from gate.stores.redis.more_answers import with_more
@@ -52,7 +52,7 @@ class Batch:
         self.unreadable = 0
         self.script = unrolled.script
         self._unrolled = unrolled
-        self._hot: dict[int, MetFact] = {}
+        self._hot: dict[int, tuple[MetFact, bool]] = {}
         self.first_key, shared = shared_keys(prefix, unrolled.shared, due)
         keys = self._pack(requests, keys_under(prefix), shared)
         if not keys.isascii():
@@ -68,8 +68,9 @@ class Batch:
         self, requests: Sequence[TakeRequest], keys: TakeKeys, shared: str, characters: Sequence[int] = ()
     ) -> str:
         """Packs the argument and returns the packed keys. `characters` are the lengths of accounts' ids where names are raw."""
-        fingerprint, kinds = self.fingerprint, {} if characters else self._unrolled.kinds
-        packing, encoding = self._unrolled.packing, "latin-1" if characters else "utf-8"
+        encoding = "latin-1" if characters else "utf-8"
+        fingerprints = self.fingerprints(requests, {} if characters else self._unrolled.kinds, encoding)
+        packing = self._unrolled.packing
         begin_network, begin_device, begin_upload = keys.networks, keys.devices, keys.uploads
         shown = [shared]
         own: list[str] = []
@@ -106,7 +107,7 @@ class Batch:
             now_us, size, attempt = request.now_us, request.size, request.attempt
             if request.hot is not None or request.keep_limits or now_us is not None:
                 special = self._special(n, request)
-            what = fingerprint(request, kinds, encoding)
+            what = fingerprints[n]
             if alone is None:
                 numbers = self._further(request, keys, flying)
                 given += (packed(number, special, a, i, d, attempt, len(what), *numbers), what)
@@ -122,6 +123,30 @@ class Batch:
         self._key_count = count + len(own)
         self._argument = b"".join(given)
         return "".join(shown) + "".join(own)
+
+    @classmethod
+    def fingerprints(
+        cls, requests: Sequence[TakeRequest], kinds: dict[tuple[str, str | None], bytes], encoding: str = "utf-8"
+    ) -> list[bytes]:
+        """`fingerprint` of each, in half the time where all have pseudonyms, which are then read at once."""
+        if len(requests) == 1:
+            return [cls.fingerprint(requests[0], kinds, encoding)]
+        try:
+            names = _from_hex("".join([f"{request.ip}{request.device}" for request in requests]))
+        except ValueError:  # one of them has none
+            names = b""
+        if len(names) != 16 * len(requests):
+            return [cls.fingerprint(request, kinds, encoding) for request in requests]
+        found: list[bytes] = []
+        at, kind_of = 0, kinds.get
+        for request in requests:
+            ip, size, kind = request.ip, request.size, kind_of((request.class_, request.kind))
+            if kind is not None and ip is not None and len(ip) == 16 and 0 <= size < _SMALL:
+                found.append(_pack_fingerprint(size << 8 | 1, names[at : at + 16], kind))
+            else:
+                found.append(cls.fingerprint(request, kinds, encoding))
+            at += 16
+        return found
 
     @staticmethod
     def fingerprint(request: TakeRequest, kinds: dict[tuple[str, str | None], bytes], encoding: str = "utf-8") -> bytes:
@@ -169,8 +194,9 @@ class Batch:
         if request.keep_limits:
             special += _KEEP_LIMITS
         if request.hot is not None:
-            self._hot[n] = request.hot
-            special += request.class_limits.refused_by(request.hot)
+            refused_by = request.class_limits.refused_by(request.hot)
+            self._hot[n] = request.hot, refused_by is not RefusedByHot.NOBODY
+            special += refused_by
         return special
 
     def read(self, reply: Sequence[Any]) -> list[TakeResult]:
@@ -179,10 +205,15 @@ class Batch:
         limits_by_class, unscored, charged_only = numbered_limits(self._unrolled.classes), UNKNOWN, _CHARGED
         (clock,) = _NOW.unpack_from(reply[1])
         clock_us, times_at = int(clock), _NOW.size
+        usual: TakeResult | None = None  # one for all whose emptiest bucket has the same room
+        of_wait, of_class, of_limit = 0.0, 0, 0
         for flags, wait, class_, limit in _ANSWER.iter_unpack(reply[0]):
             if flags == charged_only and 0 < class_ < _TIMES_FOLLOW:  # without a score, let in, as nearly all are
-                room = Room(limits_by_class[class_ - 1][limit - 1], int(wait))
-                results.append(TakeResult(unscored, True, False, None, (), clock_us, room))
+                if usual is None or wait != of_wait or class_ != of_class or limit != of_limit:
+                    of_wait, of_class, of_limit = wait, class_, limit
+                    room = Room(limits_by_class[class_ - 1][limit - 1], int(wait))
+                    usual = TakeResult(unscored, True, False, None, (), clock_us, room)
+                results.append(usual)
                 continue
             standing, now_us = UNKNOWN, clock_us
             if class_ >= _TIMES_FOLLOW:
@@ -214,7 +245,7 @@ class Batch:
         for at, more in zip(reply[2::2], reply[3::2], strict=True):
             results[at], is_readable = with_more(results[at], more)
             self.unreadable += not is_readable
-        for at, hot in self._hot.items():
-            if not results[at].repeated:  # such an upload was let in before, and stays so
+        for at, (hot, refuses) in self._hot.items():
+            if not (results[at].repeated and refuses):  # such an upload was let in before, and stays so
                 results[at] = replace(results[at], standing=results[at].standing.meeting(hot))
         return results

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from gate.core.limits.take import ClassLimits, TakeRequest, TakeResult
-from gate.stores.redis.batcher import Lane
+from gate.stores.redis.lane import Lane
 
 CONNECT_WITHIN_S: Final = 0.5
 """How long a probe may take to connect."""

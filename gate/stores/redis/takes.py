@@ -10,7 +10,8 @@ and reservations are kept for an hour of the server's time, so such requests bel
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from operator import attrgetter
 from typing import Any
 
@@ -20,6 +21,7 @@ from gate.stores.redis.address import is_cluster
 from gate.stores.redis.batcher import Batcher
 from gate.stores.redis.cluster_takes import cluster_wire
 from gate.stores.redis.connect import line_to, single_line_to
+from gate.stores.redis.lane import Ended
 from gate.stores.redis.limit_tags import store_tags
 from gate.stores.redis.line import Line, Stats
 from gate.stores.redis.peeks import peek
@@ -40,13 +42,47 @@ class TakeLane:
         self._stats = stats
 
     def call(self, items: Sequence[TakeRequest], within_s: float) -> Coroutine[Any, Any, list[TakeResult]]:
-        """See batcher.Lane."""
+        """See lane.Lane."""
         self._stats.calls += 1
         self._stats.checks += len(items)
         return self._take(items, within_s)
 
+    def begin(
+        self, items: Sequence[TakeRequest], until_s: float, ended: Callable[[Ended[TakeResult]], None]
+    ) -> bool:  # fmt: skip
+        """See lane.PromptLane. It begins what one script does whose tags the server keeps: nearly all batches."""
+        classes = {item.class_limits for item in items}
+        for unrolled in self._scripts.described:
+            if classes <= unrolled.packing.keys():
+                batch = Batch(items, unrolled, self._prefix)
+                if self._line.begin(batch, until_s, partial(self._read, batch, until_s, ended)):
+                    self._stats.calls += 1
+                    self._stats.checks += len(items)
+                    return True
+                break
+        return False
+
+    def _read(self, batch: Batch, until_s: float, ended: Callable[[Ended[TakeResult]], None], reply: Any) -> None:
+        """Hand over the answers of a batch that was begun. What is wrong with its reply is left to a task."""
+        results: list[TakeResult] | None = None
+        if isinstance(reply, list):
+            try:
+                results = batch.read(reply)
+            except Exception:  # `_end` meets it again, and the batcher tells whom it concerns
+                results = None
+        if results is None:
+            ended(partial(self._end, batch, reply, until_s))
+            return
+        self._stats.unreadable += batch.unreadable
+        ended(results)
+
+    async def _end(self, batch: Batch, reply: Any, until_s: float) -> list[TakeResult]:
+        results = batch.read(await self._line.end(batch, reply, until_s))
+        self._stats.unreadable += batch.unreadable
+        return results
+
     async def probe(self, within_s: float) -> None:
-        """See batcher.Lane. Writes as a take does, so that a server that only reads does not pass for a sound one.
+        """See lane.Lane. Writes as a take does, so that a server that only reads does not pass for a sound one.
 
         To connect takes several round trips and is no part of a check. So it has more time.
         """

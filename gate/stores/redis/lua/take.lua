@@ -222,7 +222,7 @@ local function reservation_of(record)
   end
   if p + left - 1 > #record then return nil end
   if flags % 2 == 1 then risk, at, p = U('<dd', record, p) end
-  if size ~= #record or not (is_time(began) and is_time(at) and risk >= 0 and risk <= 1) then return nil end
+  if size ~= #record or state < 1 or state > 7 or not (is_time(began) and is_time(at) and risk >= 0 and risk <= 1) then return nil end
   return state, flags, attempt, began, began + span, what, names, risk, at
 end
 
@@ -261,11 +261,13 @@ local function with_holder(record, flags, who, attempt)
 end
 
 -- Whether nobody needs the reservation at `p`, whose upload's name is that long: it is over, or a refusal. One that is over
--- and whose tokens return is needed until they have. One that is cut short cannot be read.
+-- and whose tokens return is needed until they have. A refusal that knows of an earlier reservation is needed for a minute more,
+-- as the notice of the check that made that one may be on its way. One that is cut short cannot be read.
 local function needless(records, p, length)
   if not length or p + 22 + length > #records then return true end
   local state, flags, _, began, span = U('<BBI4dI6', records, p + 3 + length)
-  return state == 5 or not recorded and now >= began + span and not (state == 1 and flags % 32 >= 16)
+  if state == 5 then return flags < 128 or not recorded and now >= began + span + 60000000 end
+  return not recorded and now >= began + span and not (state == 1 and flags % 32 >= 16)
 end
 
 -- The same without reservations that nobody needs, and how many are left.
@@ -378,7 +380,8 @@ for n = 1, count do
       local state, rflags, who, began, till, asked, names, known_risk, known_at = reservation_of(record)
       if not state then
         unreadable, anew = true, 128
-      elseif now < till and state ~= 3 and state ~= 4 and state ~= 7 and (state ~= 5 or now >= began) then
+      elseif now < till and state ~= 3 and state ~= 4 and state ~= 7
+        and (state ~= 5 or now >= began and not (lenient or staff)) then
         answered = true
         if asked ~= what and short(asked) ~= what then
           flags = flags + 64

@@ -1,0 +1,84 @@
+"""Scores that Redis lacks after an outage: what the scores topic says last of each account is what Redis has afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from gate.core.score import Score, Stamp
+from gate.records.score import with_bytes
+from gate.stores.memory.accounts import MemoryAccountStore
+from streams.worker import scores_to_redis
+from streams.worker.outage import Outage
+from streams.worker.scores_to_redis import ScoresToRedis
+
+NOW_US = 1_800_000_000_000_000
+LONG_AGO_US = NOW_US - 200 * 86_400_000_000
+
+
+class Clock:
+    def now_us(self) -> int:
+        return NOW_US
+
+
+class Topic:
+    """The scores topic, as one fetch after the other."""
+
+    def __init__(self, fetches: Sequence[Sequence[Any]]) -> None:
+        self._fetches = fetches
+        self.end = sum(map(len, fetches))
+
+    def __call__(self, bootstrap: str, topic: str, partition: int) -> Topic:
+        return self
+
+    async def __aenter__(self) -> Topic:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        pass
+
+    async def since(self, offset: int) -> AsyncIterator[Sequence[Any]]:
+        for records in self._fetches:
+            yield records
+
+
+def scored(account: str, offset: int, at_us: int = LONG_AGO_US) -> Any:
+    data = with_bytes(Score(account, 0.1, 0.1, 0.2, (), at_us, at_us, Stamp("e", offset), "card")).data
+    return SimpleNamespace(key=account.encode(), value=data, timestamp=at_us // 1_000)
+
+
+def forgotten(account: str, at_us: int = NOW_US) -> Any:
+    return SimpleNamespace(key=account.encode(), value=None, timestamp=at_us // 1_000)
+
+
+@pytest.mark.parametrize(
+    "fetches",
+    [
+        [[scored("gone", 1), scored("kept", 2), forgotten("gone"), scored("back", 3), forgotten("back"),
+          scored("back", 4, NOW_US + 1_000_000)]],
+        [[scored("gone", 1), scored("kept", 2), scored("back", 3)], [forgotten("gone"), forgotten("back")],
+         [scored("back", 4, NOW_US + 1_000_000)]],
+        [[scored("gone", 1), scored("back", 3), scored("kept", 2)],
+         [forgotten("back"), scored("back", 4, NOW_US + 1_000_000), forgotten("gone")]],
+    ],
+    ids=["one fetch", "one after the other", "beside others"],
+)  # fmt: skip
+async def test_an_account_that_was_forgotten_during_an_outage_gets_no_score_back(
+    monkeypatch: pytest.MonkeyPatch, fetches: list[list[Any]]
+) -> None:
+    topic, store = Topic(fetches), MemoryAccountStore(Clock())
+    monkeypatch.setattr(scores_to_redis, "PartitionReader", topic)
+    scores = ScoresToRedis(store, Outage("Redis", lambda up: None), 0)
+    scores.reopen(0, topic.end)
+
+    is_done = await scores.catch_up("127.0.0.1:1", "scores")
+
+    gone, kept, back = await store.scores(["gone", "kept", "back"])
+    assert is_done
+    assert gone is None
+    assert kept is not None
+    assert back is not None
+    assert back.stamp.offset == 4
