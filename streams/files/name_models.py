@@ -16,10 +16,10 @@ NAME: Final = "names"
 VERSION: Final = 1
 
 
-def name_model(words: bytes, names: int, weight: float) -> NameModel:
+def name_model(common: bytes, names: int, weight: float) -> NameModel:
     """The model with these words, named by their hash."""
     numbers = np.array([names, weight], "<f8").tobytes()
-    return NameModel(words, names, weight, sha256(words + numbers).hexdigest()[:12])
+    return NameModel(common, names, weight, sha256(common + numbers).hexdigest()[:12])
 
 
 def write_name_model(model: NameModel, provenance: Provenance, directory: Path) -> None:
@@ -27,7 +27,7 @@ def write_name_model(model: NameModel, provenance: Provenance, directory: Path) 
     directory.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(
         directory / f"{NAME}.npz",
-        words=np.frombuffer(model.words, np.uint8),
+        common=np.frombuffer(model.common, np.uint8),
         names=np.int64(model.names),
         weight=np.float64(model.weight),
     )
@@ -40,6 +40,6 @@ def read_name_model(directory: Path) -> NameModel:
     def made(found: Arrays) -> NameModel:
         names, weight = float(found["names"]), float(found["weight"])
         require_finite(names, weight)
-        return name_model(found["words"].astype(np.uint8, casting="safe").tobytes(), int(names), weight)
+        return name_model(found["common"].astype(np.uint8, casting="safe").tobytes(), int(names), weight)
 
     return read_named(directory, NAME, VERSION, made)

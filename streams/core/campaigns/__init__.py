@@ -12,8 +12,9 @@ missing is missing here too. Besides, 5 in 100 pairs of pictures at the full dis
 pairs of captions that share half of their 5-grams. A worker that restarts or takes a partition over knows the counts
 and not the members: an account belongs to a campaign again when it shows it again.
 
-**What it takes.** At most 24 MB a kind for counts, of names 48 MB, and 95 MB for hosts that were met; 300 MB for a million hashes of 64 bits and as much for longer ones,
-taken as they fill; 40 MB for marks of captions; 40 MB for popular hosts; 70 MB for sightings, accounts and exact copies.
+**What it takes.** At most 24 MB a kind for counts, of names 48 MB; 300 MB for a million hashes of 64 bits and as much for
+longer ones, taken as they fill; 95 MB for the names of hosts that were linked to; 40 MB for marks of captions; 40 MB for
+popular hosts; 70 MB for sightings, accounts and exact copies.
 """
 
 from streams.core.campaigns.campaign import CampaignKind, Feature, campaign_id, parsed_id

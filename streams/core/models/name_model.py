@@ -32,16 +32,16 @@ _MULTIPLIERS: Final = (0x9E3779B1, 0x85EBCA77, 0xC2B2AE3D)
 class NameModel:
     """The words among honest names, and the weight of the evidence in log odds.
 
-    `words` holds 2^19 bits (`bits_of`). They are from `names` names. `hash` names the whole.
+    `common` holds 2^19 bits (`bits_of`). They are from `names` names. `hash` names the whole.
     """
 
-    words: bytes
+    common: bytes
     names: int
     weight: float
     hash: str
 
     def __post_init__(self) -> None:
-        if len(self.words) != 1 << WORD_BITS - 3:
+        if len(self.common) != 1 << WORD_BITS - 3:
             raise ValueError(f"a name model has {1 << WORD_BITS} bits of words")
         if self.names < 1 or not 0.0 <= self.weight <= 1.0:
             raise ValueError("a name model has words of one name at least, and a weight from 0 to 1")
@@ -54,15 +54,15 @@ class NameModel:
     def runs(self, name: str) -> list[str]:
         """Some runs of a name that are no words; none of a name that is shorter than a run."""
         every = runs_of(name)
-        words = [place for place, run in enumerate(every) if self._is_word(run)]
-        near = {place + off for place in words for off in range(-OVERLAP, OVERLAP + 1)}
+        places = [place for place, run in enumerate(every) if self._is_word(run)]
+        near = {place + off for place in places for off in range(-OVERLAP, OVERLAP + 1)}
         rare = {run for place, run in enumerate(every) if place not in near}
         # all names keep the same runs of those they share, so that names alike have them in common
         return [run for _, run in sorted((_checksum(run), run) for run in rare)[:MOST_RUNS]]
 
     def _is_word(self, run: str) -> bool:
-        words = self.words
-        return all(words[bit >> 3] >> (bit & 7) & 1 for bit in bits_of(run))
+        common = self.common
+        return all(common[bit >> 3] >> (bit & 7) & 1 for bit in bits_of(run))
 
     def log_odds(self, others: int, expected: float) -> float:
         """What it adds to the log odds of a name that `others` other new names share its run, where `expected` would if
