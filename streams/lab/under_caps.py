@@ -24,6 +24,8 @@ CAPS: Final = (3.0, 3.5, 20.0)
 Lower ones rank as well among the families of the training rows, and much worse among others: there many honest accounts
 reach a low cap in several families, and then cannot be distinguished from accounts far beyond it.
 """
+WORTH_A_LOWER_CAP: Final = 0.02
+"""How much better a lower cap must rank to be chosen. Smaller gains among the families of the training rows are chance."""
 FEW_HONEST: Final = 0.03
 """The share of honest rows among which a ranking must tell the abusive ones apart."""
 HALF_LIFE_US: Final = 72 * 3_600_000_000
@@ -56,7 +58,7 @@ def choose_cap(
         capped = fit_capped(sums, labels, weights, cap)
         odds = capped.log_odds(sums)
         worth = float(np.mean([early_recall(labels[rows], odds[rows]) for rows in stages]))
-        if best is None or worth > best[0] + 0.002:
+        if best is None or worth > best[0] + WORTH_A_LOWER_CAP:
             best = worth, capped
     assert best is not None
     return best[1]

@@ -29,7 +29,9 @@ async def test_the_event_of_the_readme_arrives_keyed_by_its_account_and_is_read_
         [sys.executable, "-W", "error", "-c", here], capture_output=True, text=True, timeout=60, check=False
     )
 
-    assert (done.returncode, done.stderr) == (0, "")
+    # of a topic that was made this moment the client may say that its leader is not known yet, and that it tries again
+    said = [line for line in done.stderr.splitlines() if "NotLeaderForPartitionError" not in line]
+    assert (done.returncode, said) == (0, [])
     ((key, value),) = await values(kafka_bootstrap, topics.events)
     event, surplus, dropped = decode_counting(value)
     assert (key, event.account.id) == (b"a-17", "a-17")

@@ -190,3 +190,15 @@ async def test_scores_whose_time_is_before_a_bound_or_cannot_be_read_are_deleted
 
     assert left.reply == 3
     assert left.values == [values[0], None, values[2], None, None, None]
+
+
+async def test_a_value_of_another_kind_keeps_no_other_score_from_being_deleted(
+    line: Line, unique: Callable[[], str]
+) -> None:
+    strange, old = unique(), unique()
+    await line.execute(b"LPUSH", strange, b"x", within_s=5.0)
+
+    left = await left_by(line, script("forget_scores"), {strange: None, old: struct.pack("<dd", 0.5, 1.0)}, [500])
+
+    assert left.reply == 1
+    assert await line.execute(b"TYPE", strange, within_s=5.0) == b"list"

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import cast
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_hot_connection import INSERTED, POST, Echo, Recorder, requests
@@ -15,7 +16,7 @@ from gate.serve.hot.connection import HotConnection
 from gate.serve.hot.edge import Edge
 from gate.serve.hot.edge_limits import EdgeLimits
 from gate.serve.hot.exchange import HotRequest
-from gate.serve.hot.heads import MOST_BODY_BYTES, MOST_HEADS, KnownHeads
+from gate.serve.hot.heads import MOST_BODY_BYTES, MOST_HEADS, MOST_SPELLINGS, KnownHeads
 
 HEAD = POST + b"content-length: 3\r\n\r\n"
 
@@ -57,11 +58,14 @@ def pieces(draw: st.DrawFn) -> list[bytes]:
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(pieces(), min_size=2, max_size=3))
-def test_a_port_that_knows_heads_answers_every_stream_as_one_that_parses_them_all(streams: list[list[bytes]]) -> None:
+@pytest.mark.parametrize("exact_up_to", [MOST_BODY_BYTES, 0])
+@given(streams=st.lists(pieces(), min_size=2, max_size=3))
+def test_a_port_that_knows_heads_answers_every_stream_as_one_that_parses_them_all(
+    streams: list[list[bytes]], exact_up_to: int
+) -> None:
     knowing, parsing = Echo(), Echo()
 
-    answered = asyncio.run(told([*streams, *streams], KnownHeads(), knowing))
+    answered = asyncio.run(told([*streams, *streams], KnownHeads(exact_up_to), knowing))
 
     assert answered == asyncio.run(told([*streams, *streams], NoneKnown(), parsing))
     assert (knowing.seen, knowing.rejected) == (parsing.seen, parsing.rejected)
@@ -108,15 +112,53 @@ async def test_a_head_is_known_only_if_its_bytes_leave_no_doubt_where_it_ends() 
     assert [heads.request_in(head + b"abc") for head in doubtful] == [None] * len(doubtful)
 
 
-def test_the_head_of_a_batch_is_not_remembered_as_its_length_seldom_recurs() -> None:
-    heads, request = KnownHeads(), HotRequest()
+def batch(length: bytes, rest: bytes = b"") -> bytes:
+    return POST + b"Content-Length: " + length + b"\r\nx: 1\r\n\r\n" + b"a" * int(length) + rest
+
+
+async def test_a_head_without_its_length_is_known_with_any_length() -> None:
+    heads, app = KnownHeads(exact_up_to=2), Echo()
+
+    await told([[batch(b"3")]], heads, app)
+    known = [heads.request_in(batch(length)) for length in (b"3", b"7", b"123456")]
+    others = [
+        batch(b"0"),
+        batch(b"3").replace(b" 3", b" "),
+        batch(b"07"),
+        batch(b"+7"),
+        batch(b"7", b"b"),
+        batch(b"7").replace(b"x: 1", b"x: 2"),
+    ]
+
+    assert [request and (len(request.body), request.headers) for request in known] == [
+        (length, {b"host": b"x", b"content-length": b"%d" % length, b"x": b"1"}) for length in (3, 7, 123456)
+    ]
+    assert [heads.request_in(data) for data in others] == [None] * len(others)
+
+
+def test_only_the_head_of_a_batch_is_remembered_without_its_length() -> None:
+    for length in (MOST_BODY_BYTES, MOST_BODY_BYTES + 1):
+        heads, request = KnownHeads(), HotRequest()
+        request.method = b"POST"
+
+        heads.learn(batch(b"%d" % length), request, length)
+
+        assert heads.request_in(batch(b"%d" % length)) is not None
+        assert (heads.request_in(batch(b"7")) is not None) is (length > MOST_BODY_BYTES)
+
+
+def test_spellings_of_the_length_are_bounded_and_those_that_are_known_stay_so() -> None:
+    heads, request = KnownHeads(exact_up_to=0), HotRequest()
     request.method = b"POST"
-    sent = {n: POST + b"content-length: %d\r\n\r\n" % n + b"a" * n for n in (MOST_BODY_BYTES, MOST_BODY_BYTES + 1)}
+    name = b"content-length"
+    spellings = [name[:at] + name[at:].upper() for at in range(len(name)) if at != len(b"content")]
+    sent = [POST + spelling + b": 3\r\n\r\nabc" for spelling in spellings]
 
-    for length, data in sent.items():
-        heads.learn(data, request, length)
+    for data in sent:
+        heads.learn(data, request, 3)
 
-    assert [heads.request_in(data) is not None for data in sent.values()] == [True, False]
+    known = [heads.request_in(data) is not None for data in sent]
+    assert known == [True] * MOST_SPELLINGS + [False] * (len(sent) - MOST_SPELLINGS)
 
 
 async def test_the_app_admits_each_request_with_a_known_head_anew() -> None:

@@ -16,16 +16,23 @@ from hypothesis import strategies as st
 from gate.core.duration import HOUR_US
 from streams.core.beats import count_beat
 from streams.core.crowd import Surroundings
-from streams.core.facts import Facts, unpack
+from streams.core.facts import CaptionFacts, Facts, unpack
 from streams.core.features import (
     FAMILIES,
     FEATURES,
     PLACE,
     VectorReader,
+    age,
+    captions,
+    challenge,
     features,
+    fields,
     last_evidence_us,
+    links,
     named,
+    sameness,
     tempo,
+    text,
     vector_of,
 )
 from streams.core.window import count_upload
@@ -51,11 +58,25 @@ def test_an_account_nobody_knows_has_a_vector_of_zeros_and_of_what_is_not_known(
     )
 
 
-@pytest.mark.parametrize("names", [(), ("minute",), ("mention_rate", "freshness", "ip_accounts"), tuple(PLACE)])
+CHEAP = tuple(name for family in (tempo, age, sameness, text, captions) for name in family.CHEAP)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        (),
+        ("minute",),
+        ("mention_rate", "freshness", "ip_accounts"),
+        CHEAP,
+        (*CHEAP, "suspicion", "host_share", "report_rate", "passed", "failed", "malformed_share"),
+        ("uniformity", "content_share", "caption_odds", "spam", "passed", "host_share"),
+        tuple(PLACE),
+    ],
+)
 def test_a_reader_of_some_features_reads_these_and_leaves_the_others_unknown(names: tuple[str, ...]) -> None:
     read = VectorReader(names)
 
-    for golden in GOLDEN[:20]:
+    for golden in GOLDEN[:40]:
         facts, around = unpack(base64.b64decode(golden["state"])), Surroundings(*golden["around"])
         whole, some = vector_of(facts, around), read(facts, around)
         for feature, value, expected in zip(FEATURES, some, whole, strict=True):
@@ -64,6 +85,37 @@ def test_a_reader_of_some_features_reads_these_and_leaves_the_others_unknown(nam
             assert (value == expected and (is_read or is_shared)) or (
                 math.isnan(value) and (math.isnan(expected) or not is_read)
             )
+
+
+@given(
+    st.builds(
+        Facts,
+        uploads=st.integers(0, 12),
+        refused=st.integers(0, 3),
+        malformed=st.integers(0, 2),
+        created_us=st.sampled_from((0, 1_763_900_000_000_000, 1_764_000_000_000_000)),
+        first_us=st.just(1_764_000_000_000_000),
+        latest_us=st.just(1_764_000_100_000_000),
+        content_repeats=st.integers(0, 2),
+        texts=st.integers(0, 12),
+        template_repeats=st.integers(0, 3),
+        layout_squares=st.integers(12, 144),
+        mentions=st.integers(0, 12),
+        spam=st.sampled_from((0.0, 0.3)),
+        linked=st.integers(0, 2),
+        passed=st.sampled_from(([], [2916, 1024])),
+        failed=st.sampled_from(([], [2916, 1500])),
+        captions=st.none() | st.builds(CaptionFacts, st.integers(1, 9), st.integers(-99, 99), st.integers(0, 999)),
+    )
+)
+def test_what_is_read_at_less_cost_is_the_same(facts: Facts) -> None:
+    names = (*CHEAP, *(one.name for family in (links, challenge, fields) for one in family.FEATURES))
+
+    some, whole = VectorReader(names)(facts, Surroundings()), vector_of(facts, Surroundings())
+
+    for name in names:
+        value, expected = some[PLACE[name]], whole[PLACE[name]]
+        assert value == expected or (math.isnan(value) and math.isnan(expected))
 
 
 @given(st.lists(st.integers(0, 40).map(lambda step: step * 7_500_000), max_size=24), st.integers(0, HOUR_US))

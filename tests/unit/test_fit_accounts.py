@@ -342,12 +342,15 @@ def test_the_cap_that_is_chosen_never_exceeds_what_one_family_may_say() -> None:
     assert 0.0 < capped.cap <= most
 
 
-def test_a_low_cap_is_not_chosen_because_it_ranks_a_little_better_among_the_training_rows() -> None:
-    rng = np.random.default_rng(5)
+@pytest.mark.parametrize(("mistaken", "is_lower"), [(0.0, False), (0.01, False), (0.05, True)])
+def test_a_lower_cap_is_chosen_only_where_it_ranks_clearly_better(mistaken: float, is_lower: bool) -> None:
+    rng = np.random.default_rng(6)
     labels = (rng.random(2_000) < 0.5).astype(np.int64)
     sums = np.column_stack([0.6 * (2.0 * labels - 1.0) + rng.normal(0.0, 1.5, 2_000) for _ in range(3)])
-    sums[(labels == 0) & (rng.random(2_000) < 0.05), 0] = 9.0
+    sums[(labels == 0) & (rng.random(2_000) < mistaken), 0] = 9.0
+    most = most_alone(0.02)
 
-    capped = choose_cap(sums, labels, np.ones(2_000), [np.ones(2_000, np.bool_)], most_alone(0.02))
+    capped = choose_cap(sums, labels, np.ones(2_000), [np.ones(2_000, np.bool_)], most)
 
+    assert (capped.cap < most) is is_lower
     assert capped.cap >= 3.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import inf, sqrt
+from typing import Final
 
 from streams.core.crowd import Surroundings
 from streams.core.facts import Facts
@@ -18,6 +19,8 @@ FEATURES = (
     Feature("caption_high_share", "captions", "share of captions that the caption model takes for abuse", "",
             0.0, 1.0, True),
 )  # fmt: skip
+CHEAP: Final = ("caption_odds",)
+"""The features that `read_cheap` reads."""
 _UNKNOWN = (UNKNOWN,) * len(FEATURES)
 
 
@@ -31,3 +34,9 @@ def read(facts: Facts, around: Surroundings, now_us: int) -> tuple[float, ...]:
     variance = kept.odds_squares / count - mean * mean
     deviation = sqrt(variance) if variance > 0.0 else 0.0
     return mean / ODDS_STEPS, deviation / ODDS_STEPS, kept.low / count, kept.high / count
+
+
+def read_cheap(facts: Facts, around: Surroundings, now_us: int) -> tuple[float, ...]:
+    """The values of `CHEAP` in their order."""
+    kept = facts.captions
+    return (UNKNOWN if kept is None or not kept.odds_squares else kept.odds / kept.count / ODDS_STEPS,)

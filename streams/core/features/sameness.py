@@ -5,6 +5,8 @@ People repeat words. Bots also repeat the layout, and mention nobody.
 
 from __future__ import annotations
 
+from typing import Final
+
 from streams.core.crowd import Surroundings
 from streams.core.facts import CaptionFacts, Facts
 from streams.core.features.feature import UNKNOWN, Feature
@@ -37,12 +39,26 @@ FEATURES = (
     Feature("template_again", "sameness", "share of later captions that begin like one shortly before", "", 0.0, 1.0, True),
     Feature("content_again", "sameness", "content repeated shortly after, for each later caption", "", may_be_unknown=True),
 )  # fmt: skip
+CHEAP: Final = ("content_share", "template_share", "uniformity")
+"""The features that `read_cheap` reads."""
 _NO_CAPTIONS = (UNKNOWN,) * 5
 
 
 def read(facts: Facts, around: Surroundings, now_us: int) -> tuple[float, ...]:
     """The values of `FEATURES` in their order."""
     return _repeats(facts) + (_NO_CAPTIONS if facts.captions is None else _likeness(facts, facts.captions))
+
+
+def read_cheap(facts: Facts, around: Surroundings, now_us: int) -> tuple[float, ...]:
+    """The values of `CHEAP` in their order."""
+    content, texts = facts.content_repeats, facts.texts
+    content_share = min(1.0, 1.5 * content / (facts.uploads + 2)) if content else 0.0
+    if texts < LEAST_TEXTS:
+        return content_share, 0.0, 0.0
+    repeats = facts.template_repeats
+    template_share = min(1.0, 1.5 * repeats / (texts + 2)) if repeats else 0.0
+    uniformity = _uniformity(facts.layout_squares / (texts * texts), facts.mentions / texts)
+    return content_share, template_share, uniformity * (texts / SETTLED_TEXTS) if texts < SETTLED_TEXTS else uniformity
 
 
 def _likeness(facts: Facts, kept: CaptionFacts) -> tuple[float, ...]:

@@ -45,18 +45,19 @@ FEATURES = (
 )  # fmt: skip
 
 
-CHEAP: Final = frozenset(("burst", "rhythm", "night_share"))
+CHEAP: Final = ("burst", "rhythm", "night_share")
 """The features that `read_cheap` reads."""
 
 
 def read_cheap(facts: Facts, around: Surroundings, now_us: int) -> tuple[float, ...]:
-    """The values of `FEATURES` in their order, those beyond `CHEAP` as unknown.
+    """The values of `CHEAP` in their order.
 
     An account with few uploads, which most have, is neither in a burst nor has a rhythm, so nothing is summed for it.
     """
     if 0 < facts.uploads < BUSY_MINUTE and len(facts.beats) <= _TOO_FEW_BEATS:
-        return UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN, 0.0, 0.0, night_share(facts.hours)
-    return (UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN, *read(facts, around, now_us)[-len(CHEAP) :])
+        hours = facts.hours
+        return 0.0, 0.0, night_share(hours) if hours else UNKNOWN
+    return read(facts, around, now_us)[-len(CHEAP) :]
 
 
 def read(facts: Facts, around: Surroundings, now_us: int) -> tuple[float, ...]:

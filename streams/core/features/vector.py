@@ -3,7 +3,7 @@
 Each family of features has a file, which lists what its numbers mean and reads them. A scorecard weighs features by
 their names; it caps the evidence of a family. A vector is a tuple of floats in the order of `FEATURES`. A feature is
 added in its family's file; a family also has a line in
-`_FAMILY_FILES` and in `_facts_reader`.
+`_FAMILY_FILES`, in `_USUAL` or `_RARE` and in `_facts_reader`.
 """
 
 from __future__ import annotations
@@ -51,6 +51,16 @@ class Family(Protocol):
 
     @property
     def read(self) -> ReadsFamily: ...
+
+
+class CheapFamily(Family, Protocol):
+    """A family's file that reads some of its features, those that scorecards weigh most, at less cost."""
+
+    @property
+    def CHEAP(self) -> tuple[str, ...]: ...
+
+    @property
+    def read_cheap(self) -> ReadsFamily: ...
 
 
 class SharedFamily(Protocol):
@@ -118,17 +128,19 @@ class VectorReader:
     """
 
     def __init__(self, names: Collection[str]) -> None:
-        wanted = sorted(PLACE[name] for name in names)
-        shared = {*range(_PLACES.start, _PLACES.stop), *range(_CAMPAIGNS.start, _CAMPAIGNS.stop)}
-        self._of_facts = tuple(place for place in wanted if place not in shared)
+        wanted = {family: [one.name for one in family.FEATURES if one.name in names] for family in (*_USUAL, *_RARE)}
+        self._of_facts = tuple(PLACE[name] for of_family in wanted.values() for name in of_family)
         self._columns = [
             (columns, kept)
             for family, columns in zip(_SHARED, _COLUMNS, strict=True)
             if (kept := [number for number, one in enumerate(family.FEATURES) if one.name in names])
         ]
-        self._of_shared = tuple(place for place in wanted if place in shared)
+        self._of_shared = tuple(PLACE[one.name] for family in _SHARED for one in family.FEATURES if one.name in names)
         self._row = Struct(f"{len(self._of_facts)}d")
-        self.of_facts = _facts_reader(names, self._of_facts, self._row.pack)
+        self.of_facts = _facts_reader(
+            {family: _read_of(family, some) for family, some in wanted.items()},
+            {family: len(some) for family, some in wanted.items()},
+        )
         self._readers = tuple(_shared(family, names) for family in _SHARED)
 
     def whole(self, given: FactFeatures, around: Surroundings) -> list[float]:
@@ -153,35 +165,39 @@ class VectorReader:
 
 
 def _facts_reader(
-    names: Collection[str], places: Sequence[int], pack: Callable[..., bytes]
+    readers: Mapping[Family, ReadsFamily], widths: Mapping[Family, int]
 ) -> Callable[[Facts], FactFeatures]:
     made = tuple.__new__  # a named tuple's own constructor takes longer
-    # a getter of one item would give that item, and no row
-    row = itemgetter(*places) if len(places) > 1 else lambda vector: [vector[place] for place in places]
-    (
-        read_history, read_tempo, read_age, read_sameness, read_links, read_text, read_reports, read_challenge,
-        read_fields, read_captions, read_style,
-    ) = (_read_of(family, names) for family in _FAMILY_FILES if family not in _SHARED)  # fmt: skip
+    read_history, read_tempo, read_age, read_sameness, read_text, read_captions, read_style = (
+        readers[family] for family in _USUAL
+    )
+    read_links, read_reports, read_challenge, read_fields = (readers[family] for family in _RARE)
+    pack_usual = Struct(f"{sum(widths[family] for family in _USUAL)}d").pack
+    pack_rare = Struct(f"{sum(widths[family] for family in _RARE)}d").pack
+    none_rare = pack_rare(*[value for family in _RARE for value in readers[family](Facts(), _NOBODY, 0)])
 
     def read(facts: Facts) -> FactFeatures:
         now_us = facts.latest_us
-        vector = [  # each call has a place of its own, which the interpreter makes quicker than a loop over them
+        row = pack_usual(  # each call has a place of its own, which the interpreter makes quicker than a loop over them
             *read_history(facts, _NOBODY, now_us),
             *read_tempo(facts, _NOBODY, now_us),
             *read_age(facts, _NOBODY, now_us),
             *read_sameness(facts, _NOBODY, now_us),
-            *_NO_PLACES,
-            *read_links(facts, _NOBODY, now_us),
             *read_text(facts, _NOBODY, now_us),
-            *read_reports(facts, _NOBODY, now_us),
-            *read_challenge(facts, _NOBODY, now_us),
-            *read_fields(facts, _NOBODY, now_us),
-            *_NO_CAMPAIGNS,
             *read_captions(facts, _NOBODY, now_us),
             *read_style(facts, _NOBODY, now_us),
-        ]
+        )
+        if facts.linked or facts.malformed or facts.reporters or facts.removals or facts.passed or facts.failed:
+            row += pack_rare(
+                *read_links(facts, _NOBODY, now_us),
+                *read_reports(facts, _NOBODY, now_us),
+                *read_challenge(facts, _NOBODY, now_us),
+                *read_fields(facts, _NOBODY, now_us),
+            )
+        else:
+            row += none_rare
         return made(FactFeatures, (
-            pack(*row(vector)), last_evidence_us(facts), facts.offset, now_us, facts.uploads, facts.created_us,
+            row, last_evidence_us(facts), facts.offset, now_us, facts.uploads, facts.created_us,
             facts.host_repeats, facts.suspicion, facts.networks, facts.devices, facts.content, facts.host,
         ))  # fmt: skip
 
@@ -194,12 +210,15 @@ def _slice_of(*families: Family) -> slice:
     return slice(PLACE[names[0]], PLACE[names[-1]] + 1)
 
 
+_USUAL: Final[tuple[Family, ...]] = (history, tempo, age, sameness, text, captions, style)
+_RARE: Final[tuple[Family, ...]] = (links, reports, challenge, fields)
+"""Families whose features are those of an account without history, unless the account has links, reports, removals,
+challenges or malformed fields, which few have."""
+_CHEAP: Final[tuple[CheapFamily, ...]] = (tempo, age, sameness, text, captions)
 _SHARED: Final = (network, crowd, campaign)
 _COLUMNS: Final = (network_columns, crowd_columns, campaign_columns)
 _PLACES: Final = _slice_of(network, crowd)
 _CAMPAIGNS: Final = _slice_of(campaign)
-_NO_PLACES: Final = (UNKNOWN,) * (_PLACES.stop - _PLACES.start)
-_NO_CAMPAIGNS: Final = (UNKNOWN,) * (_CAMPAIGNS.stop - _CAMPAIGNS.start)
 _NOBODY: Final = Surroundings()
 
 
@@ -210,12 +229,26 @@ def _shared(family: SharedFamily, names: Collection[str]) -> ReadsSharing:
     return lambda given, around, now_us: unknown
 
 
-def _read_of(family: Family, names: Collection[str]) -> ReadsFamily:
-    wanted = {feature.name for feature in family.FEATURES if feature.name in names}
-    if wanted:
-        return tempo.read_cheap if family is tempo and wanted <= tempo.CHEAP else family.read
-    unknown = (UNKNOWN,) * len(family.FEATURES)
-    return lambda facts, around, now_us: unknown
+def _read_of(family: Family, wanted: Sequence[str]) -> ReadsFamily:
+    """Reads the features `wanted`, which are in the family's order, at as little cost as the family knows how to."""
+    if not wanted:
+        return lambda facts, around, now_us: ()
+    for cheap in _CHEAP:
+        if cheap is family and set(wanted) <= set(cheap.CHEAP):
+            return _some(cheap.read_cheap, cheap.CHEAP, wanted)
+    return _some(family.read, [one.name for one in family.FEATURES], wanted)
+
+
+def _some(read: ReadsFamily, names: Sequence[str], wanted: Sequence[str]) -> ReadsFamily:
+    """What `read` gives for the features `names`, of which only those that are `wanted`."""
+    places = [place for place, name in enumerate(names) if name in wanted]
+    if len(places) == len(names):
+        return read
+    if len(places) == 1:  # a getter of one item would give that item, and no row
+        (place,) = places
+        return lambda facts, around, now_us: (read(facts, around, now_us)[place],)
+    row = itemgetter(*places)
+    return lambda facts, around, now_us: row(read(facts, around, now_us))
 
 
 def named(vector: Sequence[float]) -> dict[str, float]:

@@ -7,6 +7,21 @@ local function layout_of(v)
   return n, 10
 end
 
+local function nothing(own)
+  return own and P('<BI4BB', 64, 0, 0, 0) or P('<B', 0)
+end
+
+-- The value as far as it can be read: none, or what is cut short, is an empty one, and entries that are cut short end it.
+local function whole(v, own)
+  if not v then return nothing(own) end
+  local n, size = layout_of(v)
+  local from = 2 + 12 * n
+  if not own then return #v + 1 < from and nothing(own) or v end
+  if #v + 1 < from + size then return nothing(own) end
+  if #v + 1 < from + size + 12 * byte(v, from + size - 2) then return sub(v, 1, from + size - 3) .. '\0\0' end
+  return v
+end
+
 -- Where the entries of other limits begin in a value, and how many there are.
 local function entries_of(v, own)
   local n, size = layout_of(v)

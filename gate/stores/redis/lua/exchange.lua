@@ -51,8 +51,7 @@ local function drawn(key, v, own, id, debt, tolerance, unit, wanted)
   local given = math.max(0, math.min(wanted, now + tolerance - tat))
   given = given - given % unit
   if given == 0 and not wrong then return 0, tat end
-  local before = v or (own and P('<BI4BB', 64, 0, 0, 0) or P('<B', 0))
-  local after = with_tat(before, own, id, tat + given)
+  local after = with_tat(v or nothing(own), own, id, tat + given)
   if not place_of(after, own, id) then return 0, tat end   -- the value has no room for one more limit
   write(key, after, tat + given)
   return given, tat + given
@@ -62,7 +61,8 @@ local reply = {P('<d', now)}
 for i = 1, #ARGV[2], 34 do
   local k, own, id, debt, tolerance, unit, wanted = U('<BBc4c4ddd', ARGV[2], i)
   local key, given, tat = KEYS[k], wanted
-  local v = call('MGET', key)[1] or nil   -- unlike GET it takes a value of another kind for none, as the take script does
+  local v = call('MGET', key)[1]   -- unlike GET it takes a value of another kind for none, as the take script does
+  v = v and whole(v, own == 1)
   if wanted < 0 then
     tat = given_back(key, v, own == 1, id, wanted)
   else

@@ -32,7 +32,7 @@ end
 --@include buckets
 
 local function move(k, id, debt, delta)
-  local v = values[k] or V[k] or (k == 1 and P('<BI4BB', 64, 0, 0, 0) or P('<B', 0))
+  local v = whole(values[k] or V[k], k == 1)
   local p = place_of(v, k == 1, id)
   local tat = p and U('<d', v, p) or now
   if delta > 0 then
