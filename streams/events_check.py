@@ -165,7 +165,7 @@ def _meant_type(reason: str, data: bytes) -> str:
 
 
 def reader(as_: As, now_us: int) -> Callable[[int, bytes], Reading]:
-    """Returns a function that reads a line by its number and bytes. `now_us` is the arrival time of a check."""
+    """Returns a function that reads a line by its number and bytes. `now_us` is the arrival time."""
     from gate.records.check import decode_check
     from streams.core.events import Unreadable, check_record, decode_counting, kind_of, time_us
     from streams.files.public_suffixes import load_web_links
@@ -182,7 +182,7 @@ def reader(as_: As, now_us: int) -> Callable[[int, bytes], Reading]:
             if as_ is As.CHECK:
                 return kept(line, data, MessageType.CHECK, *decode_check(data, now_us))
             event, _, dropped = decode_counting(data)
-            check_record(event, time_us(event), event.account.id.encode(), 0)
+            check_record(event, time_us(event), event.account.id.encode(), now_us // 1_000)
             return kept(line, data, MessageType(kind_of(event)), event, dropped)
         except Unreadable as error:
             return Reading(line, False, error.reason, f"{error.detail}{_meant_type(error.reason, data)}", None, {}, ())

@@ -73,7 +73,12 @@ class HotFactRecords:
         """The last features, at most `MAX_HOT`, that stopped being hot while their partition was not among `_mine`."""
 
     def changes(self, mine: Collection[int], again: bool = False) -> list[Record]:
-        """The records since the last call, for the features of the partitions `mine`; all of them `again`."""
+        """The records since the last call, for the features of the partitions `mine`; all of them `again`.
+
+        None before the first event: until then it is not known on which day a fact ends, and whether it has ended.
+        """
+        if self._crowd.today is None:
+            return []
         changed = self._hot.changes()
         is_other = set(mine) != set(self._mine)
         if not (again or is_other):

@@ -9,6 +9,7 @@ passed over unless wanted, so that no event goes round in a loop.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -23,7 +24,7 @@ from gate.records.topics import Topics
 from gate.stores.kafka.client import connected
 from gate.stores.kafka.connection import connection
 from gate.stores.kafka.trouble import kafka_unavailable
-from streams.core.events import Unreadable, decode
+from streams.core.events import Unreadable, check_record, decode, time_us
 from streams.pipeline.effects.dead_letters import REPLAYED_FROM
 from streams.worker.commit import kind_of
 from streams.worker.dead_letters import (
@@ -132,6 +133,7 @@ def _stopped(bootstrap: str, error: Exception) -> UploadGateError:
 
 
 async def _judged(bootstrap: str, topics: Topics, wanted: ReplayWanted) -> AsyncIterator[_Judged]:
+    now_ms = time.time_ns() // 1_000_000
     for partition, end in (await letter_partitions(bootstrap, topics, wanted.partition)).items():
         replayed = {
             found.replayed_letter
@@ -142,11 +144,12 @@ async def _judged(bootstrap: str, topics: Topics, wanted: ReplayWanted) -> Async
             if isinstance(letter, ReplayMarker) or letter.at_ms < wanted.since_ms or letter.offset >= end:
                 continue  # what comes behind the end may be of this very replay
             if wanted.reason in (None, letter.body.reason):
-                yield judge(letter, letter.offset in replayed, wanted.again)
+                yield judge(letter, letter.offset in replayed, wanted.again, now_ms)
 
 
-def judge(letter: FoundLetter, was_replayed: bool, again: bool) -> _Judged:
-    """The fate of one letter, and the key its event is sent with: account.id where the event can be read."""
+def judge(letter: FoundLetter, was_replayed: bool, again: bool, now_ms: int) -> _Judged:
+    """The fate of one letter whose event is sent at `now_ms`, and the key it is sent with: account.id where that can be
+    read."""
     body = letter.body
     if was_replayed:
         return _Judged(letter, Fate.REPLAYED_BEFORE, None, None)
@@ -160,7 +163,12 @@ def judge(letter: FoundLetter, was_replayed: bool, again: bool) -> _Judged:
         if body.key_truncated is not None:
             return _Judged(letter, Fate.TRUNCATED, None, None)
         return _Judged(letter, Fate.STILL_UNREADABLE, letter.key, error.reason.value)
-    return _Judged(letter, Fate.READABLE, event.account.id.encode(), None)
+    key = event.account.id.encode()
+    try:
+        check_record(event, time_us(event), key, now_ms)
+    except Unreadable as error:
+        return _Judged(letter, Fate.STILL_UNREADABLE, key, error.reason.value)
+    return _Judged(letter, Fate.READABLE, key, None)
 
 
 def _count(counts: ReplayCounts, judged: _Judged) -> None:

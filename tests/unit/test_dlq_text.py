@@ -19,6 +19,8 @@ from streams.worker.dead_letters import DeadLetterBody, FoundLetter, Origin
 from streams.worker.replay_letters import Fate, ReplayCounts, judge, replay_headers
 
 EVENT = b'{"type":"completed","id":"e","at":"2026-11-23T10:00:00Z","account":{"id":"a-1"},"bytes":7}'
+EVENT_MS = 1_795_428_000_000
+"""The time of that event, in ms since 1970."""
 
 
 def letter(event: bytes = EVENT, replayed: str | None = None, **more: object) -> FoundLetter:
@@ -114,9 +116,27 @@ def test_every_outcome_of_a_resume_has_a_sentence(outcome: ResumeOutcome) -> Non
 def test_each_letter_has_one_fate(
     given: FoundLetter, was_replayed: bool, again: bool, fate: Fate, key: bytes | None
 ) -> None:
-    judged = judge(given, was_replayed, again)
+    judged = judge(given, was_replayed, again, EVENT_MS)
 
     assert (judged.fate, judged.key) == (fate, key)
+
+
+@pytest.mark.parametrize(
+    ("at", "reason"),
+    [
+        (b"1969-12-31T23:59:59Z", "clock.absurd"),
+        (b"3000-01-01T00:00:00Z", "clock.future"),
+        (b"2026-11-23T10:05:00Z", None),
+        (b"2026-11-23T10:05:00.001Z", "clock.future"),
+    ],
+)
+def test_an_event_whose_time_the_worker_refuses_now_still_cannot_be_read(at: bytes, reason: str | None) -> None:
+    given = letter(EVENT.replace(b"2026-11-23T10:00:00Z", at), key_truncated=9_000)
+
+    judged = judge(given, False, False, EVENT_MS)
+
+    assert (judged.fate, judged.reason) == (Fate.STILL_UNREADABLE if reason else Fate.READABLE, reason)
+    assert judged.key == b"a-1"
 
 
 def test_a_replayed_event_keeps_its_headers_and_says_where_it_first_stood() -> None:
@@ -134,7 +154,7 @@ def test_an_event_whose_id_and_time_stood_in_headers_can_be_read_again_from_its_
     key, value = encode_dead_letter(dead)
 
     body = msgspec.json.decode(value, type=DeadLetterBody)
-    judged = judge(FoundLetter(body, key, 2, 7, 1_000), False, False)
+    judged = judge(FoundLetter(body, key, 2, 7, 1_000), False, False, EVENT_MS)
 
     assert (judged.fate, judged.key) == (Fate.READABLE, b"a-1")
     assert replay_headers(body) == [*headers, (REPLAYED_FROM, b"2:1417")]

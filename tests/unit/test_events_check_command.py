@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from gate.cli.main import build
 
-EVENT: dict[str, Any] = {"type": "attempted", "id": "e-1", "at": "2026-11-20T08:00:00Z", "account": {"id": "a-1"}}
+EVENT: dict[str, Any] = {"type": "attempted", "id": "e-1", "at": "2024-11-20T08:00:00Z", "account": {"id": "a-1"}}
 CHECK: dict[str, Any] = {"upload_id": "u-1", "account": {"id": "a-1"}, "media": {"kind": "IMAGE"}}
 
 
@@ -50,6 +50,7 @@ def test_what_cannot_be_read_is_told_with_its_line_and_the_rest_is_read(tmp_path
         b'"' + b"x" * 3_000_000 + b'"',
         {**EVENT, "id": ""},
         {**EVENT, "at": "yesterday"},
+        {**EVENT, "at": "2999-12-31T23:59:59Z"},
         b"\xff",
         EVENT,
     ]
@@ -58,12 +59,12 @@ def test_what_cannot_be_read_is_told_with_its_line_and_the_rest_is_read(tmp_path
 
     told = json.loads(out)
     assert code == 1
-    assert [line["line"] for line in told] == list(range(1, 9))
+    assert [line["line"] for line in told] == list(range(1, 10))
     assert [line["reason"] for line in told] == [
         "value.empty", "json.malformed", "field.invalid", "size.exceeded", "field.invalid", "field.invalid",
-        "json.malformed", None,
+        "clock.future", "json.malformed", None,
     ]  # fmt: skip
-    assert [line["read"] for line in told] == [False] * 7 + [True]
+    assert [line["read"] for line in told] == [False] * 8 + [True]
 
 
 def test_the_same_line_is_read_alike_as_a_check_and_as_an_event(tmp_path: Path) -> None:
@@ -92,7 +93,7 @@ def test_in_words_it_tells_what_is_kept_and_dropped_and_the_sum_is_on_stderr(tmp
     *first, last = out.splitlines()
     assert first == [
         "1: read",
-        "   kept     type attempted, id e-1, at 2026-11-20T08:00:00Z, account.id a-1, links https://a.test",
+        "   kept     type attempted, id e-1, at 2024-11-20T08:00:00Z, account.id a-1, links https://a.test",
         "   dropped  ip (value.invalid: it is none of what the field may hold)",
         "   hosts    a.test",
     ]

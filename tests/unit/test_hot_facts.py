@@ -382,6 +382,24 @@ def test_a_worker_that_gets_a_partition_tells_all_that_is_its_own_now() -> None:
     assert (len(taken_over), len(nothing), len(again)) == (20, 0, 20)
 
 
+def test_a_worker_that_has_heard_of_farms_and_folded_no_event_takes_nothing_back_and_tells_them_after_the_first() -> (
+    None
+):
+    before, crowd = farms(20), Crowd()
+    for partition in range(4):
+        for count in before.take_changed(partition):
+            crowd.hear(partition, count.feature, count.record)
+    records = HotFactRecords(crowd, load_scorecard(None), 4)
+    at_the_start = records.changes(range(4), again=True)
+
+    crowd.note(0, IP, 5, 1, BEGAN_US)
+    told = records.changes(range(4))
+
+    assert at_the_start == []
+    assert len(told) == 20
+    assert all(value is not None for _, value in told)
+
+
 @pytest.mark.parametrize(("behind", "told"), [(0, {0, 1}), (50_000, {0, 1}), (50_001, set())])
 def test_nothing_is_told_while_a_partition_is_far_behind(behind: int, told: set[int]) -> None:
     partitions = [Partition(number, cast(Around, None)) for number in (0, 1)]
