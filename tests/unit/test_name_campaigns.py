@@ -9,8 +9,8 @@ import pytest
 
 from gate.core.account import Account
 from gate.core.event import Attempted
-from streams.core.campaigns import CampaignKind, Campaigns, NamesAlike
-from streams.core.campaigns.names_alike import LEAST_ODDS, LEAST_SITES, SiteName, site_name
+from streams.core.campaigns import CampaignKind, Campaigns, NamesAlike, names_alike
+from streams.core.campaigns.names_alike import LEAST_ODDS, LEAST_SITES, LEVELS, SiteName, site_name
 from streams.core.crowd import Crowd, account_number
 from streams.core.crowd.kinds import NAME_CAMPAIGN
 from streams.core.models.alphabet import build_alphabet
@@ -20,8 +20,8 @@ from streams.lab.fit_names import counted
 from streams.lab.honest_links import PEOPLE, TOPICS, honest_hosts
 from streams.lab.link_rows import LinkRow, labelled_link
 from streams.worker.campaign_feed import hear
+from tests.unit.test_campaigns import AT_US, listed
 from tests.unit.test_campaigns import Worker as AnyWorker
-from tests.unit.test_campaigns import listed
 
 WEB = load_web_links()
 ALPHABET = build_alphabet()
@@ -292,3 +292,36 @@ def test_a_host_that_was_met_costs_no_reading_of_its_name(model: NameModel) -> N
     assert names.is_met("www.acme-login.top")
     assert names.show("www.acme-login.top", number, is_new=True) is None
     assert names.show("other.acme-login.top", number, is_new=True) is None
+
+
+def test_the_work_for_one_upload_is_bounded(model: NameModel) -> None:
+    worker = Worker(model)
+    rng = random.Random(8)
+    hosts = [f"{''.join(rng.choices('bcdfghklmnp', k=63))}.top" for _ in range(30)]
+    event = Attempted("e", None, Account("a"), links=tuple(f"https://{one}/" for one in hosts))  # type: ignore[arg-type]
+
+    shown = worker.campaigns.read([event], [AT_US])
+
+    assert 3 * MOST_RUNS < len(shown[NAME_CAMPAIGN].numbers) <= 3 * (MOST_RUNS + LEVELS)
+    assert worker.campaigns.read([event], [AT_US])[NAME_CAMPAIGN].numbers == []
+
+
+def test_a_worker_remembers_so_many_hosts_and_forgets_those_that_were_linked_to_longest_ago(
+    model: NameModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(names_alike, "MAX_MET", 4)
+    names = NamesAlike(Crowd(), model, WEB)
+
+    for host in (
+        "quivot-one.top",
+        "quivot-two.top",
+        "quivot-one.top",
+        "quivot-six.top",
+        "quivot-ten.top",
+        "quivot-red.top",
+    ):
+        names.show(host, 1, is_new=True)
+
+    assert not names.is_met("quivot-two.top")
+    assert names.is_met("quivot-one.top")
+    assert names.is_met("quivot-red.top")

@@ -199,8 +199,8 @@ def _samples(site: int) -> tuple[int, ...]:
     return tuple([1 + (level << _BUCKET_BITS | bucket) for level in range(levels)])
 
 
-def _keep(kept: dict[K, V], key: K, value: V, most: int = MAX_MET) -> None:
+def _keep(kept: dict[K, V], key: K, value: V, most: int | None = None) -> None:
     """Keep the value; of a full table the one that was kept longest ago makes room."""
-    if key not in kept and len(kept) >= most:
+    if key not in kept and len(kept) >= (most or MAX_MET):
         del kept[next(iter(kept))]
     kept[key] = value

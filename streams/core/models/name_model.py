@@ -16,6 +16,8 @@ from zlib import crc32
 from streams.core.confusables import skeleton
 
 RUN_CHARS: Final = 6
+MOST_CHARS: Final = 40
+"""Characters of a name that are looked at."""
 MOST_RUNS: Final = 8
 """Runs of a name that are looked at."""
 WORD_BITS: Final = 19
@@ -54,15 +56,22 @@ class NameModel:
     def runs(self, name: str) -> list[str]:
         """Some runs of a name that are no words; none of a name that is shorter than a run."""
         every = runs_of(name)
-        places = [place for place, run in enumerate(every) if self._is_word(run)]
-        near = {place + off for place in places for off in range(-OVERLAP, OVERLAP + 1)}
-        rare = {run for place, run in enumerate(every) if place not in near}
+        sums = list(map(_checksum, every))
+        rare = dict(zip(sums, every, strict=True))
+        for place, number in enumerate(sums):
+            if self._is_word(number):
+                for near in sums[max(0, place - OVERLAP) : place + OVERLAP + 1]:
+                    rare.pop(near, None)
         # all names keep the same runs of those they share, so that names alike have them in common
-        return [run for _, run in sorted((_checksum(run), run) for run in rare)[:MOST_RUNS]]
+        return [rare[number] for number in sorted(rare)[:MOST_RUNS]]
 
-    def _is_word(self, run: str) -> bool:
+    def _is_word(self, number: int) -> bool:
         common = self.common
-        return all(common[bit >> 3] >> (bit & 7) & 1 for bit in bits_of(run))
+        for odd in _MULTIPLIERS:
+            bit = (number * odd & 0xFFFFFFFF) >> 32 - WORD_BITS
+            if not common[bit >> 3] >> (bit & 7) & 1:
+                return False
+        return True
 
     def log_odds(self, others: int, expected: float) -> float:
         """What it adds to the log odds of a name that `others` other new names share its run, where `expected` would if
@@ -72,7 +81,7 @@ class NameModel:
 
 def runs_of(name: str) -> list[str]:
     """All runs of the label that somebody chose for a site, in their order."""
-    looks = skeleton(name) if name.startswith("xn--") else name
+    looks = (skeleton(name) if name.startswith("xn--") else name)[:MOST_CHARS]
     return [looks[at : at + RUN_CHARS] for at in range(len(looks) - RUN_CHARS + 1)]
 
 
