@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,7 +24,7 @@ from streams.core.crowd.hot import HotFacts
 from streams.core.crowd.kinds import LINK_CAMPAIGN, NAME_CAMPAIGN, PICTURE_CAMPAIGN, TEXT_CAMPAIGN, Kind
 from streams.core.crowd.own import Own
 from streams.core.crowd.record import VALUE, name, parsed, parsed_name, written
-from streams.core.crowd.rows import Rows
+from streams.core.crowd.rows import MARKS, Rows
 from streams.core.crowd.stirred import Stirred
 from streams.core.crowd.table import CrowdTable, total
 from streams.core.crowd.tails import Tails, believed, tails
@@ -442,6 +443,17 @@ def test_a_full_table_drops_the_least_of_eight_rows_in_turn() -> None:
     assert rows.used_bytes == 20 * 170
     rows.put(0, b"\xc8", rows.by_feature[0])
     assert rows.used_bytes == 20 * 170 - 9
+
+
+def test_rows_may_hold_every_feature_that_has_one_and_few_others() -> None:
+    rows = Rows(3 * 170, worth=len)
+    for feature in (5, 1 << 63 | 70_000, 9, 11):
+        rows.put(feature, bytes(10), None)
+
+    asked = np.array([5, 1 << 63 | 70_000, 9, 11, 12, 70_001, 5 + MARKS], np.uint64)
+
+    assert rows.may_hold(asked).tolist() == [True, True, True, True, False, False, True]
+    assert len(rows.by_feature) == 3
 
 
 def test_a_reader_keeps_100000_features_and_then_all_count_as_changed() -> None:
