@@ -21,7 +21,7 @@ from streams.core.crowd.days import Days
 from streams.core.crowd.doorkeeper import Doorkeeper
 from streams.core.crowd.heard import Heard
 from streams.core.crowd.hot import HotFacts
-from streams.core.crowd.kinds import LINK_CAMPAIGN, PICTURE_CAMPAIGN, TEXT_CAMPAIGN, Kind
+from streams.core.crowd.kinds import LINK_CAMPAIGN, NAME_CAMPAIGN, PICTURE_CAMPAIGN, TEXT_CAMPAIGN, Kind
 from streams.core.crowd.own import Own
 from streams.core.crowd.record import VALUE, name, parsed, parsed_name, written
 from streams.core.crowd.rows import MARKS, Rows
@@ -504,6 +504,7 @@ def test_a_feature_is_hot_from_so_many_accounts_of_its_kind_on(kind: int) -> Non
     [
         (IP, [2, 4, 8, 16, 32]), (DEVICE, [2, 3, 4, 6, 8, 12, 16]), (CONTENT, [4, 8, 16, 32]), (HOST, [4, 8, 16, 32]),
         (PICTURE_CAMPAIGN, [4, 8, 16, 32, 64]), (LINK_CAMPAIGN, [4, 8, 16, 32, 64]), (TEXT_CAMPAIGN, [4, 8, 16, 32, 64]),
+        (NAME_CAMPAIGN, [4, 8, 16, 32, 64]),
     ],
 )  # fmt: skip
 def test_the_members_of_a_feature_wait_at_each_of_its_steps(kind: int, steps: list[int]) -> None:
@@ -518,6 +519,16 @@ def test_the_members_of_a_feature_wait_at_each_of_its_steps(kind: int, steps: li
 
     assert waited == [(step, step) for step in steps]
     assert set(STEPS) == set(KINDS)
+
+
+def test_the_members_of_a_feature_that_is_passed_over_do_not_wait() -> None:
+    crowd = Crowd()
+    backfill = Backfill(crowd, passes_over=lambda feature: feature == (NAME_CAMPAIGN, 7))
+    for account in range(4):
+        crowd.note(0, NAME_CAMPAIGN, 7, account, NOW_US)
+        crowd.note(1, NAME_CAMPAIGN, 8, account, NOW_US)
+
+    assert (backfill.waiting(0), backfill.waiting(1)) == (0, 4)
 
 
 def test_a_kind_without_steps_makes_nobody_wait_and_hides_no_other() -> None:
