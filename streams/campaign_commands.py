@@ -1,4 +1,4 @@
-"""The commands `campaigns list` and `campaigns show`: what many accounts show within three days that is nearly the same."""
+"""The commands `campaigns list` and `campaigns show`: what many accounts show within days that is nearly the same."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NOT_THERE = 1
 
 campaigns = typer.Typer(
     no_args_is_help=True,
-    help="Show what many accounts upload that is nearly the same: contents, links, captions.",
+    help="Show what many accounts upload that is nearly the same: contents, links, captions, names of sites.",
     epilog="Example: upload-gate campaigns list --kind link",
     rich_markup_mode=None,
 )
@@ -31,7 +31,7 @@ campaigns = typer.Typer(
 def list_campaigns(
     kind: Annotated[
         str | None,
-        typer.Option("--kind", help="Only campaigns of this kind: content, link or text.", show_default=False),
+        typer.Option("--kind", help="Only campaigns of this kind: content, link, text or name.", show_default=False),
     ] = None,
     least: Annotated[int, typer.Option("--least", min=1, help="Only campaigns with at least this many accounts.")] = 8,
     limit: Annotated[int, typer.Option(min=1, help="Show at most this many, the largest first.")] = 20,
@@ -47,7 +47,7 @@ def list_campaigns(
     from streams.core.campaigns.catalogue import day_of
 
     if kind is not None and kind not in list(CampaignKind):
-        raise SettingInvalid(f"--kind: no campaign is of the kind {kind!r}", "write content, link or text")
+        raise SettingInvalid(f"--kind: no campaign is of the kind {kind!r}", "write content, link, text or name")
     found = [
         one
         for one in _catalogue(state, kafka).all(day_of(_now_us()))

@@ -42,7 +42,7 @@ def links_command(
         negatives: NegativesOption = None,
         output: OutputFlag = Output.TEXT,
     ) -> None:
-        """Fit the link model to abusive and honest links and write it to a directory.
+        """Fit the models of links and of names to abusive and honest links and write them to a directory.
 
         The fit always adds honest hosts from an installed package, and generated names on shared hosting.
 
@@ -52,18 +52,30 @@ def links_command(
         from streams.core.models.alphabet import build_alphabet
         from streams.files.link_models import write_link_model
         from streams.files.models import Provenance
+        from streams.files.name_models import write_name_model
         from streams.files.public_suffixes import load_web_links
         from streams.lab.fit_links import fit_links
         from streams.lab.link_sources import links_to_fit
 
-        given = links_to_fit(files, negatives, load_web_links(), seed)
-        fit = fit_links(given.sources, build_alphabet(), seed, progress)
+        web = load_web_links()
+        given = links_to_fit(files, negatives, web, seed)
+        fit = fit_links(given.sources, build_alphabet(), web, seed, progress)
         figures = _numbers(fit.grouped, "") | _numbers(fit.random, "random_split_") | _numbers(fit.later, "later_")
         write_link_model(fit.model, Provenance(given.counts, seed, figures), out)
+        write_name_model(fit.names, Provenance(given.counts, seed, {"weight": fit.names.weight}), out)
         if output is Output.JSON:
-            emit({"model": "links", "hash": fit.model.hash, "directory": str(out), "files": given.counts, **figures})
+            emit(
+                {
+                    "model": "links",
+                    "hash": fit.model.hash,
+                    "names": fit.names.hash,
+                    "directory": str(out),
+                    "files": given.counts,
+                    **figures,
+                }
+            )
             return
-        result(f"wrote the link model {fit.model.hash} to {out}")
+        result(f"wrote the link model {fit.model.hash} and the name model {fit.names.hash} to {out}")
         say(_text("judged by folds that split no site", fit.grouped))
         say(_text("judged by a random split, which is too optimistic", fit.random))
         if fit.later is not None:
@@ -74,7 +86,10 @@ def links_command(
 
 
 def evaluate_links(files: list[Path], models: Path | None, negatives: Path | None, output: Output) -> None:
-    """Judge the link model in `models` on the links of `files`; without honest links among them on those at hand."""
+    """Judge the models in `models` on the links of `files`; without honest links among them on those at hand.
+
+    With a name model beside the link model, rows are judged in the order of time, each as a worker would at its moment.
+    """
     if models is None:
         raise OperatorError("no model is named", "give --models DIR, a directory that `upload-gate fit links` wrote")
     import numpy as np
@@ -82,24 +97,38 @@ def evaluate_links(files: list[Path], models: Path | None, negatives: Path | Non
     from streams.core.models.alphabet import build_alphabet
     from streams.core.models.link_model import link_log_odds
     from streams.files.link_models import read_link_model
+    from streams.files.model_directory import load_models
     from streams.files.public_suffixes import load_web_links
     from streams.lab.detection_figures import detection_figures
     from streams.lab.link_sources import links_to_judge
+    from streams.lab.name_stream import name_odds, placed
 
-    model = read_link_model(models)
-    given = links_to_judge(files, negatives, load_web_links())
+    model, web = read_link_model(models), load_web_links()
+    names = load_models(models).names
+    given = links_to_judge(files, negatives, web)
     rows = [row for source in given.sources for row in source]
     alphabet = build_alphabet()
     began = time.perf_counter()
     log_odds = link_log_odds(model, alphabet, [row.text for row in rows])
+    labels = np.array([row.label for row in rows], np.int64)
+    times = None if names is None else placed(rows)
+    alone = None
+    if names is not None and times is not None:
+        alone = detection_figures(labels, log_odds)
+        log_odds = log_odds + name_odds(rows, times, names, web)
     us_per_row = (time.perf_counter() - began) / len(rows) * 1e6
-    figures = detection_figures(np.array([row.label for row in rows], np.int64), log_odds)
+    figures = detection_figures(labels, log_odds)
     for name, count in given.counts.items():
         say(f"{name}: {count:,} links")
     if output is Output.JSON:
-        emit({**asdict(figures), "us_per_row": round(us_per_row, 2), "model": model.hash})
+        stream = {"stream": alone is not None, "link_alone": None if alone is None else asdict(alone)}
+        emit({**asdict(figures), "us_per_row": round(us_per_row, 2), "model": model.hash, **stream})
     else:
-        result(_text(f"links judged by the model {model.hash}", figures))
+        if alone is not None and names is not None:
+            undated = sum(row.at_s is None for row in rows)
+            result(_text(f"links judged in order of time, with campaigns of names by the model {names.hash}", figures))
+            say(f"{undated:,} links without a time were spread evenly over the span of those with one")
+        result(_text(f"links judged by the model {model.hash} alone", alone or figures))
         say(f"{us_per_row:.1f} µs a row")
 
 

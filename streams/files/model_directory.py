@@ -1,7 +1,8 @@
 """A directory of fitted models → one value with one hash: what a worker scores with.
 
 `upload-gate fit` writes such a directory. It may hold a scorecard (`scorecard.toml`) and models whose numbers are
-features, `captions.npz` with `captions.json` and `links.npz` with `links.json`; at least one of them.
+features, `captions.npz` with `captions.json`, `links.npz` with `links.json` and `names.npz` with `names.json`; at least
+one of them.
 If it lacks a scorecard, the packaged one is used; a model that it lacks is not used. Without a directory the shipped models
 are read.
 """
@@ -18,13 +19,16 @@ from typing import Final
 from gate.errors import PolicyInvalid
 from streams.core.models.captions import CaptionModel
 from streams.core.models.link_model import LinkModel
+from streams.core.models.name_model import NameModel
 from streams.core.scorecard import Scorecard
 from streams.files.link_models import read_link_model
 from streams.files.models import read_model, shipped_models
+from streams.files.name_models import read_name_model
 from streams.files.scorecards import SHIPPED, load_scorecard
 
-READERS: Final[Mapping[str, Callable[[Path], CaptionModel | LinkModel]]] = MappingProxyType(
-    {"captions": read_model, "links": read_link_model}
+ReadModel = CaptionModel | LinkModel | NameModel
+READERS: Final[Mapping[str, Callable[[Path], ReadModel]]] = MappingProxyType(
+    {"captions": read_model, "links": read_link_model, "names": read_name_model}
 )
 """The models that features come from: the name of their files, and who reads them."""
 
@@ -38,7 +42,7 @@ class Models:
 
     scorecard: Scorecard
     hash: str
-    read: Mapping[str, CaptionModel | LinkModel]
+    read: Mapping[str, ReadModel]
 
     @property
     def captions(self) -> CaptionModel | None:
@@ -51,6 +55,12 @@ class Models:
         """The model of links, if there is one."""
         found = self.read.get("links")
         return found if isinstance(found, LinkModel) else None
+
+    @property
+    def names(self) -> NameModel | None:
+        """The model of the names of sites, if there is one."""
+        found = self.read.get("names")
+        return found if isinstance(found, NameModel) else None
 
     def with_shadow(self, shadow: Models) -> Models:
         """The same, with the other scorecard in shadow. Both read the features that these models give."""

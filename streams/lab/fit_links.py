@@ -21,9 +21,12 @@ from numpy.typing import NDArray
 from gate.errors import OperatorError
 from streams.core.models.alphabet import Alphabet
 from streams.core.models.link_model import LinkModel, LinkText, link_log_odds
+from streams.core.models.name_model import NameModel
 from streams.core.models.ngrams import NAME_BITS
+from streams.core.weblinks import WebLinks
 from streams.files.link_models import link_model
 from streams.lab.detection_figures import DetectionFigures, detection_figures
+from streams.lab.fit_names import USUAL_WEIGHT, counted, learnt_weight
 from streams.lab.fit_texts import LEAST_LABELS, Progress, calibrate, name_matrix, ngram_matrix, quantised
 from streams.lab.hashed_regression import hashed_texts, no_weights, regressed, split
 from streams.lab.honest_links import SUBDOMAINS, plain_paths
@@ -59,9 +62,11 @@ _BARE, _BELOW, _HOSTED, _WITH_PATH = 0, 1, 2, 3
 
 @dataclass(frozen=True, slots=True)
 class LinkFit:
-    """A fitted model and its figures: on sites it did not see, on single links, and on links first seen later."""
+    """Fitted models of links and of names, and their figures: on sites they did not see, on single links, and on links first
+    seen later."""
 
     model: LinkModel
+    names: NameModel
     grouped: DetectionFigures
     random: DetectionFigures
     later: DetectionFigures | None
@@ -80,6 +85,7 @@ class _Forms:
 def fit_links(
     sources: Sequence[Sequence[LinkRow]],
     alphabet: Alphabet,
+    web: WebLinks,
     seed: int,
     progress: Progress = lambda share, what: None,
 ) -> LinkFit:
@@ -95,13 +101,17 @@ def fit_links(
     some = [source[:MOST_JUDGED] for source in rows]
     grouped = _judged(some, _by_site(some, seed), alphabet, bound, seed, lambda x: progress(0.05 + 0.2 * x, "by sites"))
     single = _judged(some, _by_row(some, seed), alphabet, bound, seed, lambda x: progress(0.25 + 0.2 * x, "by links"))
-    later = _judged_later(some, alphabet, bound, seed)
+    known, new = _later(rows, seed)
+    later = _judged_later(known, new, alphabet, bound, seed)
+    weight = USUAL_WEIGHT if later is None else learnt_weight(_flat(known), new, later[1], web)
     progress(0.55, "later")
     slope, shift = calibrate(grouped[1], grouped[0])
     model = _fitted(rows, alphabet, bound, seed, slope, shift, float(grouped[0].mean()))
+    names = counted(_flat(rows), web, min(1.0, weight * slope))
     progress(1.0, "done")
     return LinkFit(
         model,
+        names,
         detection_figures(grouped[0], slope * grouped[1] + shift),
         detection_figures(single[0], slope * single[1] + shift),
         None if later is None else detection_figures(later[0], slope * later[1] + shift),
@@ -285,10 +295,8 @@ def _judged(
     return np.array(labels, np.int64), np.concatenate(values)
 
 
-def _judged_later(
-    rows: Sequence[Sequence[LinkRow]], alphabet: Alphabet, bound: float, seed: int
-) -> tuple[NDArray[np.int64], NDArray[np.float64]] | None:
-    """Labels and log odds of the abusive links that were seen last, on sites not seen before, and of honest ones."""
+def _later(rows: Sequence[Sequence[LinkRow]], seed: int) -> tuple[list[list[LinkRow]], list[LinkRow]]:
+    """The links that came before, and the abusive ones that were seen last, on sites not seen before, with honest ones."""
     keep: list[NDArray[np.bool_]] = []
     rng = random.Random(seed)
     for source in rows:
@@ -301,12 +309,22 @@ def _judged_later(
             keep.append(np.array([source[0].label == ABUSIVE or sites[row.site] for row in source]))
     train, test = _split(rows, keep)
     known = {row.site for source in train for row in source}
-    test = [row for row in test if row.site not in known]
-    labels = np.array([row.label for row in test], np.int64)
-    if not 0 < labels.sum() < len(labels) or {source[0].label for source in train} != {0, 1}:
+    return train, [row for row in test if row.site not in known]
+
+
+def _judged_later(
+    known: Sequence[Sequence[LinkRow]], new: Sequence[LinkRow], alphabet: Alphabet, bound: float, seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64]] | None:
+    """Labels and log odds of the links that came later, by a model that was fitted to some of those before."""
+    labels = np.array([row.label for row in new], np.int64)
+    if not 0 < labels.sum() < len(labels) or {source[0].label for source in known} != {0, 1}:
         return None
-    model = _fitted(train, alphabet, bound, seed)
-    return labels, link_log_odds(model, alphabet, [row.text for row in test])
+    model = _fitted([source[:MOST_JUDGED] for source in known], alphabet, bound, seed)
+    return labels, link_log_odds(model, alphabet, [row.text for row in new])
+
+
+def _flat(rows: Sequence[Sequence[LinkRow]]) -> list[LinkRow]:
+    return [row for source in rows for row in source]
 
 
 def _split(

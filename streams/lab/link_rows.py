@@ -20,13 +20,17 @@ MAX_LINE = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class LinkRow:
-    """One labelled link. `at_s` is when it was first seen, None if unknown; `site` is the domain somebody registered."""
+    """One labelled link. `at_s` is when it was first seen, None if unknown; `site` is the domain somebody registered.
+
+    `host` is the whole host, `` for a name that was made without one.
+    """
 
     text: LinkText
     site: str
     hosted: bool
     label: int
     at_s: float | None
+    host: str = ""
 
 
 def read_links(file: Path, of_list: int, web: WebLinks) -> list[LinkRow]:
@@ -44,7 +48,7 @@ def labelled_link(link: str, label: int, at_s: float | None, web: WebLinks) -> L
     if text is None:
         return None
     name = host(link)
-    return LinkRow(text, web.registrable(name), web.own_name(name)[1], label, at_s)
+    return LinkRow(text, web.registrable(name), web.own_name(name)[1], label, at_s, name)
 
 
 def _labelled(file: Path, of_list: int) -> Iterator[tuple[float | None, str, int]]:

@@ -23,7 +23,7 @@ from gate.records.kafka_address import parse_kafka_address
 from gate.records.topics import Topics
 from gate.stores.kafka.connection import connection
 from gate.stores.redis.scores import RedisScoreStore
-from streams.core.campaigns import Campaigns
+from streams.core.campaigns import Campaigns, NamesAlike
 from streams.core.crowd import Backfill, Crowd
 from streams.core.facts import VERSION
 from streams.core.models.alphabet import build_alphabet
@@ -108,8 +108,9 @@ def build(settings: WorkerSettings, registry: CollectorRegistry, step: Callable[
     models = models_of(settings)
     scorecard = models.scorecard
     crowd = Crowd()
-    backfill = Backfill(crowd)
-    campaigns = Campaigns(crowd, build_alphabet())
+    names = None if models.names is None else NamesAlike(crowd, models.names, load_web_links())
+    campaigns = Campaigns(crowd, build_alphabet(), names=names)
+    backfill = Backfill(crowd, passes_over=campaigns.passes_over)
     scoring = f"{scorecard.hash}/{VERSION}/{models.hash}" if models.hash else f"{scorecard.hash}/{VERSION}"
     partitions = Partitions(
         where, store, metrics, kafka, redis, crowd.give_back, scoring, settings.forget_after_us, backfill.waiting,

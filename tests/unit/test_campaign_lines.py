@@ -10,11 +10,11 @@ from streams.core.campaigns.campaign import CampaignKind
 from streams.core.campaigns.catalogue import Campaign
 
 
-def test_campaigns_are_of_three_kinds(capsys: pytest.CaptureFixture[str]) -> None:
+def test_campaigns_are_of_four_kinds(capsys: pytest.CaptureFixture[str]) -> None:
     ended = cli.run(["campaigns", "list", "--kind", "links"])
 
     assert ended == 2
-    assert "--kind: no campaign is of the kind 'links'. Write content, link or text" in capsys.readouterr().err
+    assert "--kind: no campaign is of the kind 'links'. Write content, link, text or name" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from streams.core.campaigns.mixing import number_of, number_of_hash, numbers_of,
 from streams.core.campaigns.pictures import Pictures
 from streams.core.campaigns.popular import PopularPages, _is_popular
 from streams.core.crowd import HOST, Crowd
-from streams.core.crowd.kinds import LINK_CAMPAIGN, PICTURE_CAMPAIGN, TEXT_CAMPAIGN
+from streams.core.crowd.kinds import LINK_CAMPAIGN, NAME_CAMPAIGN, PICTURE_CAMPAIGN, TEXT_CAMPAIGN
 from streams.core.models.alphabet import build_alphabet
 from tests.unit.test_near import LONG_HASH, SHORT_HASH, NearShape, flipped, some_hashes
 
@@ -285,6 +285,7 @@ def test_a_record_reads_back_and_one_out_of_bounds_is_passed_over() -> None:
         (PICTURE_CAMPAIGN, 7),
         (LINK_CAMPAIGN, 7),
         (TEXT_CAMPAIGN, 7),
+        (NAME_CAMPAIGN, 7),
     ]
 
 
@@ -328,8 +329,8 @@ def test_an_account_belongs_to_the_largest_of_its_last_two_campaigns_of_a_kind()
     two = known.of(5)
     known.join(5, [features[2], features[2]])
 
-    assert two == Membership(9, 6, 0, 2, 2, 0)
-    assert known.of(5) == Membership(7, 6, 0, 2, 2, 0)
+    assert two == Membership(9, 6, 0, 0, 2, 2, 0, 0)
+    assert known.of(5) == Membership(7, 6, 0, 0, 2, 2, 0, 0)
     assert known.largest(CampaignKind.CONTENT) == (3, 7)
     known.join(6, [(TEXT_CAMPAIGN, 8)])
     assert known.of(6) == Membership()

@@ -138,6 +138,7 @@ def test_sizes_are_by_kind_how_many_campaigns_there_are_and_the_largest() -> Non
         CampaignKind.CONTENT: (2, 6),
         CampaignKind.LINK: (0, 0),
         CampaignKind.TEXT: (1, 5),
+        CampaignKind.NAME: (0, 0),
     }
 
 

@@ -120,7 +120,9 @@ def test_on_a_popular_host_all_who_link_count_as_established_and_campaigns_are_a
     around = Surroundings(1, 2, 3, 9, link_established=4)
 
     assert around.on_popular_host() == Surroundings(1, 2, 3, 9, link_established=9)
-    assert around.in_campaigns(11, 12, 13, 4, 5, 6) == Surroundings(1, 2, 3, 9, 0, 0, 0, 4, 11, 12, 13, 4, 5, 6)
+    assert around.in_campaigns(11, 12, 13, 14, 4, 5, 6, 7, 0.5) == Surroundings(
+        1, 2, 3, 9, 0, 0, 0, 4, 11, 12, 13, 14, 4, 5, 6, 7, 0.5
+    )
 
 
 def test_lone_features_and_sums_are_kept_ready_up_to_a_bound_and_counted_beyond_it(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,10 +21,10 @@ from streams.core.crowd.days import Days
 from streams.core.crowd.doorkeeper import Doorkeeper
 from streams.core.crowd.heard import Heard
 from streams.core.crowd.hot import HotFacts
-from streams.core.crowd.kinds import LINK_CAMPAIGN, PICTURE_CAMPAIGN, TEXT_CAMPAIGN, Kind
+from streams.core.crowd.kinds import LINK_CAMPAIGN, NAME_CAMPAIGN, PICTURE_CAMPAIGN, TEXT_CAMPAIGN, Kind
 from streams.core.crowd.own import Own
 from streams.core.crowd.record import VALUE, name, parsed, parsed_name, written
-from streams.core.crowd.rows import Rows
+from streams.core.crowd.rows import MARKS, Rows
 from streams.core.crowd.stirred import Stirred
 from streams.core.crowd.table import CrowdTable, total
 from streams.core.crowd.tails import Tails, believed, tails
@@ -444,6 +445,17 @@ def test_a_full_table_drops_the_least_of_eight_rows_in_turn() -> None:
     assert rows.used_bytes == 20 * 170 - 9
 
 
+def test_rows_may_hold_every_feature_that_has_one_and_few_others() -> None:
+    rows = Rows(3 * 170, worth=len)
+    for feature in (5, 1 << 63 | 70_000, 9, 11):
+        rows.put(feature, bytes(10), None)
+
+    asked = np.array([5, 1 << 63 | 70_000, 9, 11, 12, 70_001, 5 + MARKS], np.uint64)
+
+    assert rows.may_hold(asked).tolist() == [True, True, True, True, False, False, True]
+    assert len(rows.by_feature) == 3
+
+
 def test_a_reader_keeps_100000_features_and_then_all_count_as_changed() -> None:
     reader = Stirred(is_all=False)
     for value in range(100_000):
@@ -492,6 +504,7 @@ def test_a_feature_is_hot_from_so_many_accounts_of_its_kind_on(kind: int) -> Non
     [
         (IP, [2, 4, 8, 16, 32]), (DEVICE, [2, 3, 4, 6, 8, 12, 16]), (CONTENT, [4, 8, 16, 32]), (HOST, [4, 8, 16, 32]),
         (PICTURE_CAMPAIGN, [4, 8, 16, 32, 64]), (LINK_CAMPAIGN, [4, 8, 16, 32, 64]), (TEXT_CAMPAIGN, [4, 8, 16, 32, 64]),
+        (NAME_CAMPAIGN, [4, 8, 16, 32, 64]),
     ],
 )  # fmt: skip
 def test_the_members_of_a_feature_wait_at_each_of_its_steps(kind: int, steps: list[int]) -> None:
@@ -506,6 +519,16 @@ def test_the_members_of_a_feature_wait_at_each_of_its_steps(kind: int, steps: li
 
     assert waited == [(step, step) for step in steps]
     assert set(STEPS) == set(KINDS)
+
+
+def test_the_members_of_a_feature_that_is_passed_over_do_not_wait() -> None:
+    crowd = Crowd()
+    backfill = Backfill(crowd, passes_over=lambda feature: feature == (NAME_CAMPAIGN, 7))
+    for account in range(4):
+        crowd.note(0, NAME_CAMPAIGN, 7, account, NOW_US)
+        crowd.note(1, NAME_CAMPAIGN, 8, account, NOW_US)
+
+    assert (backfill.waiting(0), backfill.waiting(1)) == (0, 4)
 
 
 def test_a_kind_without_steps_makes_nobody_wait_and_hides_no_other() -> None:

@@ -333,7 +333,7 @@ def test_every_term_of_the_shipped_scorecard_can_be_raised_and_no_feature_leaves
     broken = [upload(n, fresh, ip="2001:zz::") for n in range(4)]
     said = [Reported(f"r-{n}", BEGAN, fresh, reporter=f"r-{n}") for n in range(20)]
     said += [Challenged(outcome, BEGAN, fresh, outcome=outcome) for outcome in ("passed", "failed")]
-    everybody = Surroundings(10**6, 10**6, 10**6, 10**6).in_campaigns(10**6, 10**6, 10**6, 0, 0, 0)
+    everybody = Surroundings(10**6, 10**6, 10**6, 10**6).in_campaigns(10**6, 10**6, 10**6, 10**6, 0, 0, 0, 0, 5.0)
 
     sleepless = [upload(3_600 * hour, fresh) for hour in range(120)]
     raised = told(*spam, *said, around=everybody).keys() | told(*broken).keys() | told(*sleepless).keys()

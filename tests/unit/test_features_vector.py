@@ -110,7 +110,7 @@ def test_features_are_bounded_as_their_units_say() -> None:
         "reply_share",
         "layout_sameness",
     }
-    others = {"night_share": 0.25, "networks": 4.0, "devices": 4.0}
+    others = {"night_share": 0.25, "networks": 4.0, "devices": 4.0, "name_odds": 10.0}
 
     assert {one.name: one.high for one in FEATURES if one.high < inf} == dict.fromkeys(shares, 1.0) | others
     assert {one.name for one in FEATURES if one.low == -inf} == {"gap_log_mean", "link_odds", "caption_odds"}

@@ -130,7 +130,7 @@ def test_lists_of_every_shape_are_read(tmp_path: Path) -> None:
 
 
 def test_honest_names_are_told_apart_from_lures_on_the_same_hosting() -> None:
-    fit = fit_links(sources(), ALPHABET, seed=1)
+    fit = fit_links(sources(), ALPHABET, WEB, seed=1)
     rng = random.Random(77)
     lures = [read_link(abusive_link(rng, "github.io"), WEB) for _ in range(60)]
     honest = [LinkText(f"{rng.choice(HONEST)}-{rng.choice(HONEST)}", "") for _ in range(60)]
@@ -146,7 +146,7 @@ def test_having_a_path_is_no_evidence_though_only_abusive_links_had_one() -> Non
     rng = random.Random(3)
     abusive = [f"https://{rng.choice(LURES)}{number}.com/gallery/{number}" for number in range(200)]
     honest = [f"{rng.choice(HONEST)}{number}.com" for number in range(200)]
-    model = fit_links([rows_of(abusive, 1), rows_of(honest, 0)], ALPHABET, seed=1).model
+    model = fit_links([rows_of(abusive, 1), rows_of(honest, 0)], ALPHABET, WEB, seed=1).model
 
     bare, with_path = link_log_odds(
         model, ALPHABET, [LinkText("pottery999.com", ""), LinkText("pottery999.com", "/kitchen/notes")]
@@ -171,7 +171,7 @@ def test_names_that_differ_in_their_digits_alone_are_told_apart() -> None:
         [f"{rng.choice(HONEST)}{rng.choice(HONEST)}{rng.choice('abcdefgh')}{digits}.org" for _ in range(150)]
         for digits in ("29", "68")
     )
-    model = fit_links([rows_of(abusive, 1), rows_of(honest, 0)], ALPHABET, seed=1).model
+    model = fit_links([rows_of(abusive, 1), rows_of(honest, 0)], ALPHABET, WEB, seed=1).model
 
     odds = link_log_odds(model, ALPHABET, [LinkText("pianomeadowa29.org", ""), LinkText("pianomeadowa68.org", "")])
 
@@ -192,7 +192,7 @@ def test_honest_links_that_look_like_abuse_weigh_more_in_the_second_round() -> N
 
 
 def test_the_value_of_a_link_does_not_depend_on_the_links_around_it() -> None:
-    model = fit_links(sources(count=60), ALPHABET, seed=1).model
+    model = fit_links(sources(count=60), ALPHABET, WEB, seed=1).model
     rng = random.Random(5)
     links = [LinkText(honest_link(rng), rng.choice(("", "/a/b"))) for _ in range(40)]
 
@@ -241,9 +241,9 @@ def test_a_fit_says_of_how_many_sites_it_has_links_and_which_to_give() -> None:
     of_one_site = rows_of([f"https://verify{number}.lures.example/x" for number in range(90)], 1)
 
     with pytest.raises(OperatorError, match="honest links of 20 sites") as honest:
-        fit_links([rows[0], rows[1][:20]], ALPHABET, seed=1)
+        fit_links([rows[0], rows[1][:20]], ALPHABET, WEB, seed=1)
     with pytest.raises(OperatorError, match=r"abusive links of 1 site, .* one registered domain") as abusive:
-        fit_links([of_one_site, rows[1]], ALPHABET, seed=1)
+        fit_links([of_one_site, rows[1]], ALPHABET, WEB, seed=1)
 
     assert "--negatives" in honest.value.remedy
     assert "labelled 1" in abusive.value.remedy

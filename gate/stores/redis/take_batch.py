@@ -242,7 +242,7 @@ class Batch:
             )
             if flags & _UNREADABLE:
                 self.unreadable += 1
-        for at, more in zip(reply[2::2], reply[3::2], strict=True):
+        for at, more in zip(reply[2::2], reply[3::2], strict=True) if len(reply) > 2 else ():
             results[at], is_readable = with_more(results[at], more)
             self.unreadable += not is_readable
         for at, (hot, refuses) in self._hot.items():

@@ -1,7 +1,8 @@
-"""Campaigns: contents, links and captions that are nearly the same, from many accounts within three days.
+"""Campaigns: contents, links, captions and names of sites that are nearly the same, from many accounts within days.
 
 **What is one.** A campaign has pictures whose perceptual hashes are near each other (`near`), or links of one host and
-path shape (on a popular host, to one page), or captions that share most of their 5-grams. Each group has a number that
+path shape (on a popular host, to one page), or captions that share most of their 5-grams, or new sites whose names share
+a rare run of characters (`names_alike`, within two weeks; the others within three days). Each group has a number that
 follows from its first member, so all workers give an exact copy the same one. If two workers met different members
 first, each reads the other's examples: both numbers become the smaller one, and the members are counted together.
 
@@ -11,14 +12,16 @@ missing is missing here too. Besides, 5 in 100 pairs of pictures at the full dis
 pairs of captions that share half of their 5-grams. A worker that restarts or takes a partition over knows the counts
 and not the members: an account belongs to a campaign again when it shows it again.
 
-**What it takes.** At most 24 MB a kind for counts; 300 MB for a million hashes of 64 bits and as much for longer ones,
-taken as they fill; 40 MB for marks of captions; 40 MB for popular hosts; 70 MB for sightings, accounts and exact copies.
+**What it takes.** At most 24 MB a kind for counts, of names 48 MB; 300 MB for a million hashes of 64 bits and as much for
+longer ones, taken as they fill; 95 MB for the names of hosts that were linked to; 40 MB for marks of captions; 40 MB for
+popular hosts; 70 MB for sightings, accounts and exact copies.
 """
 
 from streams.core.campaigns.campaign import CampaignKind, Feature, campaign_id, parsed_id
 from streams.core.campaigns.campaigns import Campaigns, key_of
 from streams.core.campaigns.groups import ShownCampaigns
 from streams.core.campaigns.known import NO_CAMPAIGNS, VISIBLE, Membership
+from streams.core.campaigns.names_alike import NamesAlike
 
 __all__ = [
     "NO_CAMPAIGNS",
@@ -27,6 +30,7 @@ __all__ = [
     "Campaigns",
     "Feature",
     "Membership",
+    "NamesAlike",
     "ShownCampaigns",
     "campaign_id",
     "key_of",

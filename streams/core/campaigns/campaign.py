@@ -16,7 +16,7 @@ from typing import Final
 
 import msgspec
 
-from streams.core.crowd.kinds import LINK_CAMPAIGN, PICTURE_CAMPAIGN, TEXT_CAMPAIGN
+from streams.core.crowd.kinds import LINK_CAMPAIGN, NAME_CAMPAIGN, PICTURE_CAMPAIGN, TEXT_CAMPAIGN
 
 VERSION: Final = 1
 MAX_EXAMPLES: Final = 3
@@ -35,6 +35,7 @@ class CampaignKind(StrEnum):
     CONTENT = "content"
     LINK = "link"
     TEXT = "text"
+    NAME = "name"
 
 
 NUMBERS: Final[Mapping[CampaignKind, int]] = MappingProxyType(
@@ -42,6 +43,7 @@ NUMBERS: Final[Mapping[CampaignKind, int]] = MappingProxyType(
         CampaignKind.CONTENT: PICTURE_CAMPAIGN,
         CampaignKind.LINK: LINK_CAMPAIGN,
         CampaignKind.TEXT: TEXT_CAMPAIGN,
+        CampaignKind.NAME: NAME_CAMPAIGN,
     }
 )
 KIND_OF: Final[Mapping[int, CampaignKind]] = MappingProxyType({number: kind for kind, number in NUMBERS.items()})

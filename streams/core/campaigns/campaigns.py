@@ -26,10 +26,11 @@ from streams.core.campaigns.groups import Groups, ShownCampaigns, no_campaigns, 
 from streams.core.campaigns.known import KnownCampaigns, Membership
 from streams.core.campaigns.links_alike import MAX_LINKS, link_shape, pages
 from streams.core.campaigns.mixing import number_of, numbers_of_hashes
+from streams.core.campaigns.names_alike import NamesAlike
 from streams.core.campaigns.pictures import CAPACITY, Pictures
 from streams.core.campaigns.popular import PopularPages
-from streams.core.crowd import Crowd, CrowdCount, account_number
-from streams.core.crowd.kinds import LINK_CAMPAIGN, PICTURE_CAMPAIGN, TEXT_CAMPAIGN
+from streams.core.crowd import HOST, Crowd, CrowdCount, account_number
+from streams.core.crowd.kinds import LINK_CAMPAIGN, NAME_CAMPAIGN, PICTURE_CAMPAIGN, TEXT_CAMPAIGN
 from streams.core.crowd.record import name, parsed_name
 from streams.core.models.alphabet import Alphabet
 from streams.core.near import parse_hash
@@ -42,13 +43,17 @@ _NO_HOSTS: Final[Mapping[str, int]] = MappingProxyType({})
 class Campaigns:
     """The campaigns of all partitions as one worker knows them. Mutable, used by the crowd's one thread."""
 
-    def __init__(self, crowd: Crowd, alphabet: Alphabet, capacity: int = CAPACITY) -> None:
-        """`capacity` is the number of perceptual hashes of each length that are remembered."""
+    def __init__(
+        self, crowd: Crowd, alphabet: Alphabet, capacity: int = CAPACITY, names: NamesAlike | None = None
+    ) -> None:
+        """`capacity` is the number of perceptual hashes of each length that are remembered. Without `names`, which belong
+        to this crowd, there are no campaigns of names."""
         self._crowd = crowd
         self._alphabet = alphabet
         self._known = KnownCampaigns(crowd)
         self._pictures = Pictures(capacity)
         self._captions = CaptionGroups()
+        self._names = names
         self._first = FirstSight()
         self.popular = PopularPages(crowd)
         self._shown: dict[int, dict[int, tuple[int, str | Marks]]] = {}
@@ -101,8 +106,42 @@ class Campaigns:
             for group in dict.fromkeys(self._links(event, times[place], hosts, event.account.id in established)):
                 _add(shown[LINK_CAMPAIGN], group, place)
                 examples[LINK_CAMPAIGN].append(f"{group:016x}")
+        samples = [] if self._names is None else self._new_names(uploads, linking, hosts, shown, examples)
         self._remember(shown, examples, times)
+        for number, place in samples:
+            _add(shown[NAME_CAMPAIGN], number, place)
         return shown
+
+    def _new_names(
+        self,
+        uploads: Sequence[Attempted],
+        linking: Sequence[int],
+        hosts: Mapping[str, int],
+        shown: ShownCampaigns,
+        examples: Mapping[int, list[str | Marks]],
+    ) -> list[tuple[int, int]]:
+        """Add the runs of each new name that an upload links to; returns the numbers that count new sites, with their
+        places."""
+        samples: list[tuple[int, int]] = []
+        names, popular = self._names, self.popular
+        for place in linking if names is not None else ():
+            event = uploads[place]
+            for link in event.links[:MAX_LINKS]:
+                name = host(link)
+                if not name or names is None:
+                    continue
+                number = 0 if hosts is _NO_HOSTS or names.is_met(name) else hosts[name]
+                if number and popular.has_host(number):
+                    names.pass_by(name)
+                    continue
+                is_new = not number or not self._crowd.count(HOST, number)
+                brought = names.show(name, account_number(event.account.id), is_new)
+                if brought is not None:
+                    for run in brought.runs:
+                        _add(shown[NAME_CAMPAIGN], run, place)
+                        examples[NAME_CAMPAIGN].append(brought.example)
+                    samples += [(sample, place) for sample in brought.sample]
+        return samples
 
     def _remember(self, shown: ShownCampaigns, examples: Mapping[int, list[str | Marks]], times: Sequence[int]) -> None:
         """Keep when each campaign was shown first, and until the next look when last, with an example."""
@@ -121,8 +160,9 @@ class Campaigns:
         """Take in what was noted: which campaigns are visible, and that `accounts` (32-bit numbers, one for each upload)
         joined the campaigns that their uploads showed.
         """
-        known = self._known
-        known.look(self._described)
+        known, names = self._known, self._names
+        joined = [] if names is None else names.look()
+        known.look(self._described, None if names is None else names.is_live)
         held: dict[int, set[int]] = {}
         for feature in self._held():
             held.setdefault(feature[0], set()).add(feature[1])
@@ -131,10 +171,12 @@ class Campaigns:
         by_account: dict[int, dict[Feature, None]] = {}
         for kind, (numbers, places) in (shown or {}).items():
             visible = held.get(kind)
-            if visible is not None:
+            if visible is not None and kind != NAME_CAMPAIGN:
                 for number, place in zip(numbers, places, strict=True):
                     if number in visible:  # nearly all are alone
                         by_account.setdefault(accounts[place], {})[kind, number] = None
+        for account, number in joined:
+            by_account.setdefault(account, {})[NAME_CAMPAIGN, number] = None
         for account, features in by_account.items():
             known.join(account, features)
 
@@ -159,7 +201,10 @@ class Campaigns:
 
     def of(self, account: int) -> Membership:
         """The largest live campaigns that the account (32-bit number) belongs to, by kind."""
-        return self._known.of(account)
+        belongs = self._known.of(account)
+        if not belongs.name or self._names is None:
+            return belongs
+        return belongs._replace(name_odds=max(map(self._names.odds, self._known.names_of(account)), default=0.0))
 
     def among(self, accounts: Iterable[int]) -> set[int]:
         """Those of the accounts (32-bit numbers) that belong to a campaign."""
@@ -180,7 +225,7 @@ class Campaigns:
         added: Counter[CampaignKind] = Counter()
         for count in counts:
             feature = parsed_name(count.feature)
-            if feature is None or feature[0] not in KIND_OF:
+            if feature is None or feature[0] not in KIND_OF or self.passes_over(feature):
                 continue
             stays = self._known.resolved(feature)
             if stays != feature:
@@ -215,8 +260,14 @@ class Campaigns:
         stays = self._known.resolved(feature)
         if not self._crowd.hear(partition, name(*stays), bytes(record.counts), at_us):
             return False
+        if feature[0] == NAME_CAMPAIGN and self._names is not None:
+            self._names.heard(feature[1])
         self._known.sighted(stays, record.first_us, record.last_us, record.examples)
         return True
+
+    def passes_over(self, feature: Feature) -> bool:
+        """Whether it is a run of names that many honest ones share, or that too few names have."""
+        return feature[0] == NAME_CAMPAIGN and (self._names is None or not self._names.is_live(feature[1]))
 
     def _contents(self, medias: Sequence[Media | None], shown: Groups, examples: list[str | Marks]) -> None:
         """Add the campaign of each upload's content, with an example, to `shown` and `examples`."""

@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 
 from streams.core.campaigns.campaign import KIND_OF, NUMBERS, CampaignKind, Feature, Sighting
 from streams.core.crowd import Crowd
+from streams.core.crowd.kinds import NAME_CAMPAIGN
 
 VISIBLE: Final = 4
 """Accounts from which a campaign is visible; a partition publishes no fewer."""
@@ -26,14 +27,20 @@ MAX_OF_KIND: Final = 2
 
 
 class Membership(NamedTuple):
-    """The accounts of the largest campaign of each kind that an account belongs to, and the established ones."""
+    """The accounts of the largest campaign of each kind that an account belongs to, and the established ones.
+
+    `name_odds` is the most that its campaigns of names add to the log odds of its links.
+    """
 
     content: int = 0
     link: int = 0
     text: int = 0
+    name: int = 0
     content_established: int = 0
     link_established: int = 0
     text_established: int = 0
+    name_established: int = 0
+    name_odds: float = 0.0
 
 
 NO_CAMPAIGNS: Final = Membership()
@@ -70,14 +77,18 @@ class KnownCampaigns:
         sighting.extend(first_us, last_us, examples)
         return sighting
 
-    def look(self, describe: Callable[[Feature], tuple[int, int, list[str]]]) -> None:
+    def look(
+        self, describe: Callable[[Feature], tuple[int, int, list[str]]], is_live: Callable[[int], bool] | None = None
+    ) -> None:
         """Find out which campaigns have become visible since the last call; their members belong to them.
 
-        `describe` gives the first and the last time that a campaign is known to be shown, and examples.
+        `describe` gives the first and the last time that a campaign is known to be shown, and examples. `is_live` tells
+        which runs of names are campaigns; without it none is.
         """
         crowd, sightings = self._crowd, self.sightings
         stirred, is_all = self._stirred.take()
         features = {feature for feature in (crowd.all_shared() if is_all else stirred) if feature[0] in KIND_OF}
+        features = {one for one in features if one[0] != NAME_CAMPAIGN or (is_live is not None and is_live(one[1]))}
         if crowd.today != self._day:
             self._day = crowd.today
             features |= sightings.keys()
@@ -116,7 +127,7 @@ class KnownCampaigns:
         features = self._of_account.get(account)
         if features is None:
             return NO_CAMPAIGNS
-        accounts, established = [0, 0, 0], [0, 0, 0]
+        accounts, established = [0] * len(_PLACE), [0] * len(_PLACE)
         for feature in features:
             sighting = self.sightings.get(self.resolved(feature))
             place = _PLACE[feature[0]]
@@ -124,6 +135,10 @@ class KnownCampaigns:
                 accounts[place] = sighting.accounts
                 established[place] = sighting.accounts - sighting.strangers
         return Membership(*accounts, *established)
+
+    def names_of(self, account: int) -> list[int]:
+        """The numbers of the campaigns of names that the account (32-bit number) belongs to."""
+        return [number for kind, number in self._of_account.get(account, ()) if kind == NAME_CAMPAIGN]
 
     def _is_visible(self, feature: Feature) -> bool:
         sighting = self.sightings.get(feature)

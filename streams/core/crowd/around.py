@@ -15,7 +15,8 @@ class Surroundings(msgspec.Struct, frozen=True, gc=False):
     """Distinct accounts that share an account's addresses, devices, content and link host; 0 if it has none.
 
     Of several addresses or devices the one that most accounts share counts. Established accounts were old and clean
-    when they last showed it. The campaigns are the largest that the account belongs to, by what is nearly the same.
+    when they last showed it. The campaigns are the largest that the account belongs to, by what is nearly the same;
+    `name_odds` is what campaigns of names add to the log odds of its links.
     """
 
     ip_accounts: int = 0
@@ -29,16 +30,28 @@ class Surroundings(msgspec.Struct, frozen=True, gc=False):
     content_campaign: int = 0
     link_campaign: int = 0
     text_campaign: int = 0
+    name_campaign: int = 0
     content_campaign_established: int = 0
     link_campaign_established: int = 0
     text_campaign_established: int = 0
+    name_campaign_established: int = 0
+    name_odds: float = 0.0
 
     def on_popular_host(self) -> Surroundings:
         """The same surroundings where the link host is so popular that all who link to it count as established there."""
         return msgspec.structs.replace(self, link_established=self.link_accounts)
 
     def in_campaigns(
-        self, content: int, link: int, text: int, content_established: int, link_established: int, text_established: int
+        self,
+        content: int,
+        link: int,
+        text: int,
+        name: int,
+        content_established: int,
+        link_established: int,
+        text_established: int,
+        name_established: int,
+        name_odds: float,
     ) -> Surroundings:
         """The same surroundings with campaigns."""
         return msgspec.structs.replace(
@@ -46,9 +59,12 @@ class Surroundings(msgspec.Struct, frozen=True, gc=False):
             content_campaign=content,
             link_campaign=link,
             text_campaign=text,
+            name_campaign=name,
             content_campaign_established=content_established,
             link_campaign_established=link_established,
             text_campaign_established=text_established,
+            name_campaign_established=name_established,
+            name_odds=name_odds,
         )
 
 
@@ -66,7 +82,7 @@ class ManySurroundings:
     ) -> None:
         self.accounts = accounts
         self.established = established
-        self.campaigns: dict[int, tuple[int, int, int, int, int, int]] = {}
+        self.campaigns: dict[int, tuple[int, int, int, int, int, int, int, int, float]] = {}
 
     def on_popular_host(self, place: int) -> None:
         """All who link to the host of this account count as established there."""

@@ -17,13 +17,22 @@ After a restart nothing is known: the members before it are not scored again.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 from streams.core.crowd.account_ids import AccountIds, account_number
 from streams.core.crowd.counts import Crowd
 from streams.core.crowd.doorkeeper import Doorkeeper
-from streams.core.crowd.kinds import CONTENT, DEVICE, HOST, IP, LINK_CAMPAIGN, PICTURE_CAMPAIGN, TEXT_CAMPAIGN
+from streams.core.crowd.kinds import (
+    CONTENT,
+    DEVICE,
+    HOST,
+    IP,
+    LINK_CAMPAIGN,
+    NAME_CAMPAIGN,
+    PICTURE_CAMPAIGN,
+    TEXT_CAMPAIGN,
+)
 from streams.core.crowd.record import VALUE
 
 STEPS: Mapping[int, tuple[int, ...]] = MappingProxyType(
@@ -35,6 +44,7 @@ STEPS: Mapping[int, tuple[int, ...]] = MappingProxyType(
         PICTURE_CAMPAIGN: (4, 8, 16, 32, 64),
         LINK_CAMPAIGN: (4, 8, 16, 32, 64),
         TEXT_CAMPAIGN: (4, 8, 16, 32, 64),
+        NAME_CAMPAIGN: (4, 8, 16, 32, 64),
     }
 )
 """Counts from which a feature's members are scored again. A kind that is not named makes none wait."""
@@ -49,9 +59,16 @@ MAX_WAITING = 16_384
 class Backfill:
     """The accounts that wait to be scored again, by partition. Mutable, used by the crowd's one thread."""
 
-    def __init__(self, crowd: Crowd, steps: Mapping[int, tuple[int, ...]] = STEPS) -> None:
+    def __init__(
+        self,
+        crowd: Crowd,
+        steps: Mapping[int, tuple[int, ...]] = STEPS,
+        passes_over: Callable[[tuple[int, int]], bool] = lambda feature: False,
+    ) -> None:
+        """`passes_over` tells which features are no evidence, so that their members need not wait."""
         self._crowd = crowd
         self._steps = steps
+        self._passes_over = passes_over
         self._stirred = crowd.watch_stirred()
         self._stirred.take()  # who showed features before this began is not known
         self._reached = Doorkeeper(MAX_FEATURES)
@@ -106,7 +123,7 @@ class Backfill:
         stirred, is_all = self._stirred.take()
         for feature in self._crowd.all_shared() if is_all else stirred:
             steps = self._steps.get(feature[0])
-            if steps is None:
+            if steps is None or self._passes_over(feature):
                 continue
             kind, value = feature
             key = value + kind * _APART & VALUE

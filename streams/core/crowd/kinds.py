@@ -9,7 +9,7 @@ from types import MappingProxyType
 from gate.core.duration import DAY_US
 
 IP, DEVICE, CONTENT, HOST = 1, 2, 3, 4
-PICTURE_CAMPAIGN, LINK_CAMPAIGN, TEXT_CAMPAIGN = 5, 6, 7
+PICTURE_CAMPAIGN, LINK_CAMPAIGN, TEXT_CAMPAIGN, NAME_CAMPAIGN = 5, 6, 7, 8
 """A kind is one hex digit of a feature's name, so a further one is at most 15."""
 CEILING = 64
 """Accounts that one partition counts of one feature; beyond it, the 64 that showed it last are kept."""
@@ -44,6 +44,8 @@ KINDS: Mapping[int, Kind] = MappingProxyType(
         CONTENT: Kind(days=4),
         HOST: Kind(days=4, shared_bytes=16 << 20, heard_bytes=16 << 20, lone_slots=1 << 18),
         **dict.fromkeys((PICTURE_CAMPAIGN, LINK_CAMPAIGN, TEXT_CAMPAIGN), _CAMPAIGN),
+        # new sites are few, each has eight runs, and a brand is imitated for weeks
+        NAME_CAMPAIGN: Kind(days=14, shared_bytes=16 << 20, heard_bytes=16 << 20, lone_slots=1 << 20),
     }
 )
 """The kinds that the streams count. A further kind is one more entry."""

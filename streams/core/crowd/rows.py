@@ -7,6 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+from numpy.typing import NDArray
+
+MARKS = 1 << 16
+"""Marks of rows by the lowest bits of their features, a byte each. Features are hashes, so their bits are even."""
 ROW_BYTES = 160
 """Bytes of a row besides its content: its place in the dict, its key and the header of its bytes. Measured."""
 CANDIDATES = 8
@@ -22,10 +27,18 @@ class Rows:
         self._max_bytes = max_bytes
         self._worth = worth
         self._turn: list[int] = []
+        self._marks = bytearray(MARKS)
+
+    def may_hold(self, features: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        """False for a feature that has no row. Others may have one: the mark of a row that was dropped stays."""
+        marks = np.frombuffer(self._marks, np.bool_)
+        marked: NDArray[np.bool_] = marks[features & np.uint64(MARKS - 1)]
+        return marked
 
     def put(self, feature: int, row: bytes, before: bytes | None) -> None:
         """Replace `before`, which is None for a new feature, by `row`. Drops other rows if the budget is exceeded."""
         self.by_feature[feature] = row
+        self._marks[feature & MARKS - 1] = 1
         self.used_bytes += len(row) + ROW_BYTES if before is None else len(row) - len(before)
         while self.used_bytes > self._max_bytes:
             self._drop_one()

@@ -92,14 +92,12 @@ class CrowdTable:
         held = slots[index]
         is_free = held[:, 0] != values
         is_known = ~is_free & (held[:, 1] == ones)
-        given: list[int] = values.tolist()
-        if shared := self.shared.keys() & given | self.heard_of.keys() & given:
-            is_alone = np.fromiter((value not in shared for value in given), np.bool_, len(given))
-            is_free &= is_alone
-            is_known &= is_alone
+        if shared := [at for at, _ in self._known(values)]:
+            is_free[shared] = is_known[shared] = False
         free = np.flatnonzero(is_free)
         if noted:
-            is_free[[at for at in free.tolist() if given[at] in noted]] = False
+            lone = zip(free.tolist(), values[free].tolist(), strict=True)
+            is_free[[at for at, value in lone if value in noted]] = False
         slots[index[is_free]] = wanted[is_free]
         door.took(len(free))
         # of two members of one feature, or two features of one slot, the last is there
@@ -119,14 +117,17 @@ class CrowdTable:
         found: Numbers = np.where(
             is_lone, np.where(member & _ESTABLISHED, np.uint64(ONE_ESTABLISHED), np.uint64(ONE)), np.uint64(0)
         )
-        given: list[int] = values.tolist()
-        known_elsewhere = self.shared.keys() & given | self.heard_of.keys() & given
-        if known_elsewhere:
-            for at, value in enumerate(given):
-                if value in known_elsewhere:
-                    found[at] = self.sum_of(value)
+        for at, value in self._known(values):
+            found[at] = self.sum_of(value)
         found[values == 0] = 0
         return found
+
+    def _known(self, values: Numbers) -> list[tuple[int, int]]:
+        """Those of the features that several accounts share or that were heard of, each behind its place."""
+        places = np.flatnonzero(self.own.rows.may_hold(values) | self.heard.rows.may_hold(values))
+        shared, heard_of = self.shared, self.heard_of
+        pairs = zip(places.tolist(), values[places].tolist(), strict=True)
+        return [pair for pair in pairs if pair[1] in shared or pair[1] in heard_of]
 
     def most(self, values: Values) -> int:
         """The sum over all partitions of a feature; of several, of the one that most accounts share."""

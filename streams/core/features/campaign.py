@@ -1,4 +1,5 @@
-"""Campaign: how many other accounts show nearly the same picture, link or caption within a few days, and who they are.
+"""Campaign: how many other accounts show nearly the same picture, link, caption or name of a site within a few days, and
+who they are.
 
 Established accounts speak for a campaign, because many honest people pass on a funny picture. If they are half of the
 members, the campaign is no evidence against the others.
@@ -30,14 +31,17 @@ FEATURES = (
             "established, 1 at 32 accounts, for a newborn account", "", 0.0, 1.0),
     Feature("link_wave", "campaign", "the same of links", "", 0.0, 1.0),
     Feature("text_wave", "campaign", "the same of captions", "", 0.0, 1.0),
+    Feature("name_campaign", "campaign", "accounts that brought a new site to the largest campaign of names that the account "
+            "belongs to", "accounts"),
+    Feature("name_odds", "campaign", "what campaigns of names add to the log odds of its links", "", 0.0, 10.0),
 )  # fmt: skip
 
 
 def read(facts: Sharing, around: Surroundings, now_us: int) -> tuple[float, ...]:
     """The values of `FEATURES` in their order."""
     content, link, text = around.content_campaign, around.link_campaign, around.text_campaign
-    if not facts.uploads or not (content or link or text):
-        return 0, 0, 0, 0.0, 0.0, 0.0
+    if not facts.uploads or not (content or link or text or around.name_campaign):
+        return 0, 0, 0, 0.0, 0.0, 0.0, 0, 0.0
     fresh = freshness(facts.created_us, now_us) if facts.created_us > 0 else 0.0
     worth = OLD_WORTH + (1.0 - OLD_WORTH) * fresh
     return (
@@ -47,6 +51,8 @@ def read(facts: Sharing, around: Surroundings, now_us: int) -> tuple[float, ...]
         worth * _wave(content, around.content_campaign_established),
         worth * _wave(link, around.link_campaign_established),
         worth * _wave(text, around.text_campaign_established),
+        around.name_campaign,
+        around.name_odds,
     )
 
 
