@@ -180,7 +180,8 @@ class Accounts:
         """Read the changelog from the last known position, at first from its beginning. Returns the number of records.
 
         Raises KafkaError; StateUnreadable for a value that is not a state or is one of a newer release, for a key that is
-        no account id, for a watermark that does not parse, and if the changelog holds accounts but no watermark, because then every event might be counted again.
+        no account id, for a watermark that does not parse, and if the changelog holds accounts but no watermark, because
+        then every event might be counted again.
         """
         self.take_back()
         self.forgotten.clear()

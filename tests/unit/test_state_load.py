@@ -110,13 +110,22 @@ async def test_what_is_no_state_stops_the_partition_and_says_where_it_lies(garba
 async def test_a_record_whose_key_is_no_account_id_stops_the_partition_and_says_where_it_lies(
     key: bytes, value: bytes | None
 ) -> None:
-    with pytest.raises(StateUnreadable, match="partition 2 of states holds at offset 1 a record whose key is no account"):
+    with pytest.raises(
+        StateUnreadable, match="partition 2 of states holds at offset 1 a record whose key is no account"
+    ):
         await loaded((b"a", pack(STATE)), (key, value))
 
 
 @pytest.mark.parametrize(
     "value",
-    [None, b"{}", b"\xff", b'{"epoch":"c/t","offset":-1}', b'{"epoch":"c/t+x","offset":7}', b'{"epoch":"+1+","offset":7}'],
+    [
+        None,
+        b"{}",
+        b"\xff",
+        b'{"epoch":"c/t","offset":-1}',
+        b'{"epoch":"c/t+x","offset":7}',
+        b'{"epoch":"+1+","offset":7}',
+    ],
 )
 async def test_a_watermark_that_no_worker_writes_stops_the_partition(value: bytes | None) -> None:
     with pytest.raises(StateUnreadable, match="watermark"):
