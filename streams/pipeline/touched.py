@@ -140,13 +140,14 @@ class Touched:
     def _fold(self, read: ReadEvent, caption: CaptionNumbers | None, link_odds: int | None) -> None:
         event, at_us, offset, value, unknown_fields, dropped, is_attempt, upload = read
         broken = malformed(dropped) if dropped else 0
+        linked = self._facts.linked
         if not fold(self._facts, event, at_us, offset, value, self._hashes, self._web, broken, caption, link_odds):
             self.duplicates += 1
             return
         if is_attempt:
             self.attempted += 1
             if upload is not None:
-                self._show(upload, at_us)
+                self._show(upload, at_us, self._facts.linked > linked)
         else:
             self.others = self.others or Counter()
             self.others[kind_of(event)] += 1
@@ -155,10 +156,15 @@ class Touched:
             self.dropped = self.dropped or Counter()
             self.dropped.update(dropped.items())
 
-    def _show(self, event: Attempted, at_us: int) -> None:
-        """Only an upload that was let in shows features: a refusal must not lead to further refusals."""
-        facts, hashes = self._facts, self._hashes
-        ip, device, content, host = event.ip, event.device, facts.content, facts.host
+    def _show(self, event: Attempted, at_us: int, is_linked: bool) -> None:
+        """Only an upload that was let in shows features: a refusal must not lead to further refusals.
+
+        It shows a content or a host only if it has one: the facts keep those of an earlier upload, which would never expire.
+        """
+        facts, hashes, media = self._facts, self._hashes, event.media
+        ip, device = event.ip, event.device
+        content = facts.content if media is not None and (media.phash or media.sha256) else 0
+        host = facts.host if is_linked else 0
         day = at_us // DAY_US
         was_ip, was_device, was_content, was_host, was_day = self._last
         again = day == was_day  # most uploads come from where the last one came from
