@@ -26,7 +26,7 @@ WEB, HASHES = load_web_links(), Hashes(b"salt")
 ACCOUNT = Account("a-17", created_at=BEGAN - timedelta(minutes=7))
 ALONE = Surroundings()
 CROWDED = Surroundings(
-    40, 9, 12, 20, 4, 1, 2, 5, 16, 30, 12, 3, 8, 2,
+    40, 9, 12, 20, 4, 1, 2, 5, 16, 30, 12, 20, 3, 8, 2, 4, 1.5,
 )  # fmt: skip
 Story = list[tuple[float, Event, tuple[Any, ...] | None, int | None]]
 
@@ -55,8 +55,8 @@ MUTANTS = (
     ("streams.core.caption_facts", "if hits == MARKS:", "if hits:"),
     ("streams.core.caption_facts", "kept.char_squares += chars * chars", "kept.char_squares += chars"),
     ("streams.core.link_facts", "kept.high += odds > HIGH", "kept.high += odds < HIGH"),
-    (f"{FEATURES}.age", "2.0 ** (-(now_us", "4.0 ** (-(now_us"),
-    (f"{FEATURES}.age", "waited / MINUTE_US if waited > 0", "waited / MINUTE_US if waited < 0"),
+    (f"{FEATURES}.age", "float = 2.0 ** (-(now_us", "float = 4.0 ** (-(now_us"),
+    (f"{FEATURES}.age", "now_us), waited / MINUTE_US if waited > 0", "now_us), waited / MINUTE_US if waited < 0"),
     (f"{FEATURES}.captions", "mean / ODDS_STEPS, deviation", "mean, deviation"),
     (f"{FEATURES}.captions", "kept.low / count", "kept.high / count"),
     (f"{FEATURES}.sameness", "later = max(1, kept.count - 1)", "later = max(1, kept.count)"),
