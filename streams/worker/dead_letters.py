@@ -23,6 +23,8 @@ from gate.stores.kafka.trouble import kafka_unavailable
 from streams.worker.changelog import PartitionReader
 
 REPLAYED_KEY = b"replayed"
+WIDER = 8
+"""How many times as many offsets are read where the last ones hold too few letters."""
 
 
 class Origin(msgspec.Struct, frozen=True):
@@ -82,17 +84,29 @@ async def last_dead_letters(
     Raises StoreUnavailable; SettingInvalid for a partition that does not exist.
     """
     listed: list[ListedLetter] = []
-    for number in await letter_partitions(bootstrap, topics, partition):
-        kept: deque[FoundLetter] = deque(maxlen=most)
-        replayed: set[int] = set()
-        # transaction markers have offsets too, so the last 2 × most offsets may hold fewer than `most` letters
-        async for found in scan(bootstrap, topics, number, last=2 * most if reason is None else None):
-            if isinstance(found, ReplayMarker):
-                replayed.add(found.replayed_letter)
-            elif reason in (None, found.body.reason):
-                kept.append(found)
-        listed += [ListedLetter(letter, letter.offset in replayed) for letter in kept]
+    for number, end in (await letter_partitions(bootstrap, topics, partition)).items():
+        last = 2 * most if reason is None else end
+        letters = await _letters_of_the_last(last, bootstrap, topics, number, most, reason)
+        while len(letters) < most and last < end:
+            # letters that were sent again and transactions leave markers, which may take up all of the last offsets
+            last *= WIDER
+            letters = await _letters_of_the_last(last, bootstrap, topics, number, most, reason)
+        listed += letters
     return sorted(listed, key=lambda one: one.letter.at_ms)[-most:]
+
+
+async def _letters_of_the_last(
+    last: int, bootstrap: str, topics: Topics, partition: int, most: int, reason: str | None
+) -> list[ListedLetter]:
+    """The letters among the last `last` offsets of a partition, at most `most` of them."""
+    kept: deque[FoundLetter] = deque(maxlen=most)
+    replayed: set[int] = set()
+    async for found in scan(bootstrap, topics, partition, last):
+        if isinstance(found, ReplayMarker):
+            replayed.add(found.replayed_letter)
+        elif reason in (None, found.body.reason):
+            kept.append(found)
+    return [ListedLetter(letter, letter.offset in replayed) for letter in kept]
 
 
 async def dead_letter(bootstrap: str, topics: Topics, partition: int, offset: int) -> ListedLetter | None:
