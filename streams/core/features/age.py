@@ -26,8 +26,7 @@ def read(facts: Facts, around: Surroundings, now_us: int) -> tuple[float, ...]:
     if created_us <= 0 or not facts.uploads:
         return _UNKNOWN
     age_days = (now_us - created_us) / DAY_US if created_us < now_us else 0.0
-    waited = facts.first_us - created_us
-    return age_days, freshness(created_us, now_us), waited / MINUTE_US if waited > 0 else 0.0
+    return age_days, *read_cheap(facts, around, now_us)
 
 
 def read_cheap(facts: Facts, around: Surroundings, now_us: int) -> tuple[float, ...]:
@@ -36,8 +35,7 @@ def read_cheap(facts: Facts, around: Surroundings, now_us: int) -> tuple[float, 
     if created_us <= 0 or not facts.uploads:
         return UNKNOWN, UNKNOWN
     waited = facts.first_us - created_us
-    fresh = 2.0 ** (-(now_us - created_us) / DAY_US) if created_us < now_us else 1.0  # `freshness` without a call
-    return fresh, waited / MINUTE_US if waited > 0 else 0.0
+    return freshness(created_us, now_us), waited / MINUTE_US if waited > 0 else 0.0
 
 
 def freshness(created_us: int, now_us: int) -> float:

@@ -46,7 +46,8 @@ _NO_CAPTIONS = (UNKNOWN,) * 5
 
 def read(facts: Facts, around: Surroundings, now_us: int) -> tuple[float, ...]:
     """The values of `FEATURES` in their order."""
-    return _repeats(facts) + (_NO_CAPTIONS if facts.captions is None else _likeness(facts, facts.captions))
+    likeness = _NO_CAPTIONS if facts.captions is None else _likeness(facts, facts.captions)
+    return _repeats(facts, *read_cheap(facts, around, now_us)) + likeness
 
 
 def read_cheap(facts: Facts, around: Surroundings, now_us: int) -> tuple[float, ...]:
@@ -58,7 +59,7 @@ def read_cheap(facts: Facts, around: Surroundings, now_us: int) -> tuple[float, 
     repeats = facts.template_repeats
     template_share = min(1.0, 1.5 * repeats / (texts + 2)) if repeats else 0.0
     uniformity = _uniformity(facts.layout_squares / (texts * texts), facts.mentions / texts)
-    return content_share, template_share, uniformity * (texts / SETTLED_TEXTS) if texts < SETTLED_TEXTS else uniformity
+    return content_share, template_share, uniformity * min(1.0, texts / SETTLED_TEXTS)
 
 
 def _likeness(facts: Facts, kept: CaptionFacts) -> tuple[float, ...]:
@@ -73,16 +74,11 @@ def _likeness(facts: Facts, kept: CaptionFacts) -> tuple[float, ...]:
     )
 
 
-def _repeats(facts: Facts) -> tuple[float, ...]:
+def _repeats(facts: Facts, content_share: float, template_share: float, uniformity: float) -> tuple[float, ...]:
     content, texts = facts.content_repeats, facts.texts
-    content_share = min(1.0, 1.5 * content / (facts.uploads + 2)) if content else 0.0
     if not texts:
         return content, content_share, 0, 0.0, 0.0, 0, 0.0
     concentration = facts.layout_squares / (texts * texts)
-    template_share = uniformity = 0.0
-    if texts >= LEAST_TEXTS:
-        template_share = min(1.0, 1.5 * facts.template_repeats / (texts + 2))
-        uniformity = _uniformity(concentration, facts.mentions / texts) * min(1.0, texts / SETTLED_TEXTS)
     return content, content_share, facts.template_repeats, template_share, concentration, facts.mentions, uniformity
 
 
