@@ -147,8 +147,7 @@ def is_plain_upload(upload: DescribedUpload, own_id: str, body: bytes, latest: d
     """Whether a check or an attempted upload is kept unchanged. `own_id` is the id of an event, `body` the JSON it was
     read from, `latest` the latest valid creation time of its account. The decoder has checked lengths, types and zones.
     """
-    is_simple = _ESCAPE not in body and _DELETE not in body and body.isascii()  # written out: it runs for every event
-    return _is_plain(upload, own_id, is_simple, _SPACE in body, latest)
+    return _is_plain(upload, own_id, _is_simple(body), _SPACE in body, latest)
 
 
 def _is_simple(body: bytes) -> bool:

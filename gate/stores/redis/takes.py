@@ -51,16 +51,20 @@ class TakeLane:
         self, items: Sequence[TakeRequest], until_s: float, ended: Callable[[Ended[TakeResult]], None]
     ) -> bool:  # fmt: skip
         """See lane.PromptLane. It begins what one script does whose tags the server keeps: nearly all batches."""
+        batch = self._of_one_script(items)
+        if batch is None or not self._line.begin(batch, until_s, partial(self._read, batch, until_s, ended)):
+            return False
+        self._stats.calls += 1
+        self._stats.checks += len(items)
+        return True
+
+    def _of_one_script(self, items: Sequence[TakeRequest]) -> Batch | None:
+        """The batch of one script whose tags the server keeps; None if it takes more."""
         classes = {item.class_limits for item in items}
         for unrolled in self._scripts.described:
             if classes <= unrolled.packing.keys():
-                batch = Batch(items, unrolled, self._prefix)
-                if self._line.begin(batch, until_s, partial(self._read, batch, until_s, ended)):
-                    self._stats.calls += 1
-                    self._stats.checks += len(items)
-                    return True
-                break
-        return False
+                return Batch(items, unrolled, self._prefix)
+        return None
 
     def _read(self, batch: Batch, until_s: float, ended: Callable[[Ended[TakeResult]], None], reply: Any) -> None:
         """Hand over the answers of a batch that was begun. What is wrong with its reply is left to a task."""
@@ -92,14 +96,12 @@ class TakeLane:
         await self._take((PROBE,), within_s)
 
     async def _take(self, items: Sequence[TakeRequest], within_s: float) -> list[TakeResult]:
-        classes = {item.class_limits for item in items}
-        for unrolled in self._scripts.described:
-            if classes <= unrolled.packing.keys():  # nearly always
-                batch = Batch(items, unrolled, self._prefix)
-                (reply,) = await self._line.run((batch,), within_s, again=True)
-                results = batch.read(reply)
-                self._stats.unreadable += batch.unreadable
-                return results
+        batch = self._of_one_script(items)
+        if batch is not None:  # nearly always
+            (reply,) = await self._line.run((batch,), within_s, again=True)
+            results = batch.read(reply)
+            self._stats.unreadable += batch.unreadable
+            return results
         parts = self._scripts.parts_of(items)
         clock = asyncio.get_running_loop().time
         until_s = clock() + within_s
