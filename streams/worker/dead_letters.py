@@ -86,11 +86,11 @@ async def last_dead_letters(
     listed: list[ListedLetter] = []
     for number, end in (await letter_partitions(bootstrap, topics, partition)).items():
         last = 2 * most if reason is None else end
-        letters = await _letters_of_the_last(last, bootstrap, topics, number, most, reason)
-        while len(letters) < most and last < end:
-            # letters that were sent again and transactions leave markers, which may take up all of the last offsets
+        # letters that were sent again and transactions leave markers, which may take up all of the last offsets
+        while len(letters := await _letters_of_the_last(last, bootstrap, topics, number, most, reason)) < most:
+            if last >= end:
+                break
             last *= WIDER
-            letters = await _letters_of_the_last(last, bootstrap, topics, number, most, reason)
         listed += letters
     return sorted(listed, key=lambda one: one.letter.at_ms)[-most:]
 

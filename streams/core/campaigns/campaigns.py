@@ -106,7 +106,7 @@ class Campaigns:
             for group in dict.fromkeys(self._links(event, times[place], hosts, event.account.id in established)):
                 _add(shown[LINK_CAMPAIGN], group, place)
                 examples[LINK_CAMPAIGN].append(f"{group:016x}")
-        samples = [] if self._names is None else self._new_names(uploads, linking, hosts, shown, examples)
+        samples = [] if self._names is None else self._new_names(self._names, uploads, linking, hosts, shown, examples)
         self._remember(shown, examples, times)
         for number, place in samples:
             _add(shown[NAME_CAMPAIGN], number, place)
@@ -114,6 +114,7 @@ class Campaigns:
 
     def _new_names(
         self,
+        names: NamesAlike,
         uploads: Sequence[Attempted],
         linking: Sequence[int],
         hosts: Mapping[str, int],
@@ -123,15 +124,14 @@ class Campaigns:
         """Add the runs of each new name that an upload links to; returns the numbers that count new sites, with their
         places."""
         samples: list[tuple[int, int]] = []
-        names, popular = self._names, self.popular
-        for place in linking if names is not None else ():
+        for place in linking:
             event = uploads[place]
             for link in event.links[:MAX_LINKS]:
                 name = host(link)
-                if not name or names is None:
+                if not name:
                     continue
                 number = 0 if hosts is _NO_HOSTS or names.is_met(name) else hosts[name]
-                if number and popular.has_host(number):
+                if number and self.popular.has_host(number):
                     names.pass_by(name)
                     continue
                 is_new = not number or not self._crowd.count(HOST, number)
