@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from msgspec.structs import replace
+from redis_values import get, put
 from take_requests import NOW_US, per_minute, take_request
 
 from gate.core.duration import DAY_US, HOUR_US
@@ -25,16 +26,6 @@ def damaged(value: bytes) -> list[bytes]:
         value[:at] + bytes([byte]) + value[at + 1 :] for at in range(min(len(value), 24)) for byte in (0, 63, 255)
     ]
     return [*cut, *altered, value + b"\xff" * 5]
-
-
-async def get(line: Line, key: str) -> bytes:
-    value = await line.execute(b"GET", key, within_s=5.0)
-    assert isinstance(value, bytes)
-    return value
-
-
-async def put(line: Line, key: str, value: bytes) -> None:
-    await line.execute(b"SET", key, value, b"PX", 3_600_000, within_s=5.0)
 
 
 @pytest.mark.parametrize("outcome", [UploadOutcome.FAILED, UploadOutcome.COMMITTED])

@@ -6,6 +6,7 @@ import struct
 
 import pytest
 from msgspec.structs import replace
+from redis_values import get, put
 from take_requests import (
     MINUTE_US,
     NOW_US,
@@ -57,16 +58,6 @@ async def test_a_repeated_answer_of_a_shadow_limit_without_room_is_believed(redi
 
     assert (let_in.shadow, again.shadow, again.repeated) == (("minute",), ("minute",), True)
     assert redis_store.stats.unreadable == 0
-
-
-async def get(line: Line, key: str) -> bytes:
-    value = await line.execute(b"GET", key, within_s=5.0)
-    assert isinstance(value, bytes)
-    return value
-
-
-async def put(line: Line, key: str, value: bytes) -> None:
-    await line.execute(b"SET", key, value, b"PX", 3_600_000, within_s=5.0)
 
 
 async def test_a_clock_that_is_set_back_an_hour_empties_a_bucket_and_locks_nobody_for_longer(
