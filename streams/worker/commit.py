@@ -265,7 +265,7 @@ class Owner:
         self.accounts.fold(effects.states, effects.part(States).gone)
         self._uncommitted.append(effects)
         self.next = effects.next_offset
-        self.chores.passed([scored.score.at_us for scored in effects.scores], _now_ms() * 1_000)
+        self.chores.passed(effects.part(States).latest_us, _now_ms() * 1_000)
         basis = self._basis._replace(rescore_at=self.chores.rescore_at, generation=self.stamps.generation)
         put = await self.redis.put(effects.scores)
         self._require_open()
