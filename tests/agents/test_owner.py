@@ -23,7 +23,7 @@ from streams.pipeline.step import Record
 from streams.worker.agents import Fetch, Folding
 from streams.worker.breaker import Breaker
 from streams.worker.changelog import Accounts
-from streams.worker.commit import Owner, Where
+from streams.worker.commit import Misplaced, Owner, Where
 from streams.worker.continuity import Log
 from streams.worker.outage import Outage
 from streams.worker.partition import Event, Partition
@@ -148,6 +148,19 @@ async def test_counts_of_a_transaction_that_failed_are_taken_again() -> None:
 
     assert before == []
     assert [count.count for count in crowd.take_changed(0)] == [10]
+
+
+async def test_states_are_not_committed_to_a_changelog_that_ends_before_those_that_were_written() -> None:
+    told = Told(Crowd())
+    owner = owner_with(FakeProducer(fails_from=9), told)
+    owner.accounts.position = 5
+
+    await owner.act(batch(Crowd(), 5), time.monotonic())
+    await eventually(lambda: told.errors or told.done)
+    await owner.close()
+
+    assert told.done == 0
+    assert [type(error) for error in told.errors] == [Misplaced]
 
 
 async def test_counts_that_were_committed_are_not_published_twice() -> None:
