@@ -17,8 +17,8 @@ from typing import Annotated, Final, Protocol
 import msgspec
 
 from gate.core.account import Account
-from gate.core.fields import Dropped, FieldRefused, MessageType, read_fields
-from gate.core.fields.ids import MAX_ID_BYTES, SHORT_CHARS
+from gate.core.fields import FieldRefused, MessageType, read_fields
+from gate.core.fields.ids import SHORT_CHARS
 from gate.core.fields.labels import MAX_LABEL_CHARS
 from gate.core.fields.parse import NotJson, parse
 from gate.core.fields.plain import (
@@ -31,6 +31,7 @@ from gate.core.fields.plain import (
     is_shortest_address,
     none_special,
 )
+from gate.core.fields.required import NO_OBJECT, is_long_id, problem_with
 from gate.core.fields.rules import MAX_LINK_CHARS, MAX_LINKS, MAX_TEXT_CHARS, MAX_UPLOAD_BYTES
 from gate.core.fields.sentinels import ANY
 from gate.core.fields.times import EARLIEST, MAX_AHEAD_US
@@ -58,12 +59,6 @@ REASONS: Final = frozenset(
 """Every code a rejected body can carry."""
 
 _AHEAD: Final = timedelta(microseconds=MAX_AHEAD_US)
-_PROBLEMS: Final = {
-    Dropped.UNKNOWN: "is empty or a word for unknown",
-    Dropped.INVISIBLE: "holds a character that cannot be seen",
-    Dropped.NOT_UTF8: "holds a character that is not UTF-8, or that was replaced by U+FFFD on its way",
-    Dropped.TYPE_WRONG: "is of the wrong JSON type",
-}
 
 
 # Nearly every check decodes as a `_Check`: its types carry every bound that a decoder can test, and `is_plain_upload`
@@ -269,7 +264,7 @@ def decode_checks(body: bytes, now_us: int) -> ReadBatch:
     batch = _parsed(body)
     checks = batch.get("checks") if isinstance(batch, dict) else None
     if checks is None:
-        reason, problem = ("field.missing", "is required") if isinstance(batch, dict) else ("field.invalid", _NO_OBJECT)
+        reason, problem = ("field.missing", "is required") if isinstance(batch, dict) else ("field.invalid", NO_OBJECT)
         raise RequestRejected(reason, problem, "checks")
     if not isinstance(checks, list):
         raise RequestRejected("field.invalid", "must be an array", "checks")
@@ -359,13 +354,10 @@ def _parsed(body: bytes) -> object:
         raise RequestRejected("body.malformed", problem) from None
 
 
-_NO_OBJECT: Final = "must be an object"
-
-
 def _read(raw: object, now_us: int, place: str) -> ReadCheck:
     """The check in `raw`, read field by field. `place` is its position in a batch, for messages."""
     if not isinstance(raw, dict):
-        raise RequestRejected("field.invalid", _NO_OBJECT, place or None)
+        raise RequestRejected("field.invalid", NO_OBJECT, place or None)
     try:
         kept, dropped = read_fields(raw, MessageType.CHECK, now_us)
     except FieldRefused as refused:
@@ -375,10 +367,5 @@ def _read(raw: object, now_us: int, place: str) -> ReadCheck:
 
 def _refusal(refused: FieldRefused, place: str) -> RequestRejected:
     field = f"{place}.{refused.field}" if place else refused.field
-    if refused.reason is None:
-        return RequestRejected("field.missing", "is required", field)
-    if refused.reason is Dropped.TOO_LONG and not refused.field.endswith("kind"):
-        return RequestRejected("id.too_long", f"has at most {MAX_ID_BYTES} bytes; send a hash of longer ids", field)
-    if refused.reason is Dropped.TOO_LONG:
-        return RequestRejected("field.invalid", f"has at most {MAX_LABEL_CHARS} characters", field)
-    return RequestRejected("field.invalid", _PROBLEMS[refused.reason], field)
+    reason = "field.missing" if refused.reason is None else "id.too_long" if is_long_id(refused) else "field.invalid"
+    return RequestRejected(reason, problem_with(refused), field)

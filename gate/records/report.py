@@ -11,9 +11,10 @@ from typing import Final
 
 import msgspec
 
-from gate.core.fields.ids import MAX_ID_BYTES, key
+from gate.core.fields.ids import key
 from gate.core.fields.parse import NotJson, parse
-from gate.core.fields.reasons import Dropped, Unusable
+from gate.core.fields.reasons import FieldRefused, Unusable
+from gate.core.fields.required import NO_OBJECT, is_long_id, problem_with
 from gate.core.fields.rules import MAX_UPLOAD_BYTES
 from gate.core.limits.reservation import Report, ReservationState, SettledAs, Settlement, UploadOutcome
 from gate.errors import RequestRejected
@@ -60,7 +61,7 @@ def decode_reports(body: bytes, signer: ReservationSigner) -> tuple[list[Report]
     except NotJson as error:
         raise RequestRejected("body.malformed", f"the body is not JSON: {str(error)[:200]}") from None
     if not isinstance(document, dict):
-        raise RequestRejected("field.invalid", "must be an object")
+        raise RequestRejected("field.invalid", NO_OBJECT)
     if "reports" not in document:
         return [_report(document, "", signer)], False
     reports = document["reports"]
@@ -75,7 +76,7 @@ def decode_reports(body: bytes, signer: ReservationSigner) -> tuple[list[Report]
 
 def _report(raw: object, place: str, signer: ReservationSigner) -> Report:
     if not isinstance(raw, dict):
-        raise RequestRejected("field.invalid", "must be an object", place.rstrip(".") or None)
+        raise RequestRejected("field.invalid", NO_OBJECT, place.rstrip(".") or None)
     account, upload_id, began_us = _named(raw, place, signer)
     try:
         outcome = UploadOutcome(_required(raw, "outcome", place))
@@ -100,7 +101,7 @@ def _named(raw: Mapping[str, object], place: str, signer: ReservationSigner) -> 
     if account is None:
         raise RequestRejected("field.missing", "is required, or `reservation` in its place", f"{place}account.id")
     if not isinstance(account, dict):
-        raise RequestRejected("field.invalid", "must be an object", f"{place}account")
+        raise RequestRejected("field.invalid", NO_OBJECT, f"{place}account")
     return _id(account, "id", f"{place}account."), _id(raw, "upload_id", place), None
 
 
@@ -109,9 +110,9 @@ def _id(raw: Mapping[str, object], name: str, place: str) -> str:
     try:
         return key(value)
     except Unusable as unusable:
-        if unusable.reason is Dropped.TOO_LONG:
-            raise RequestRejected("id.too_long", f"has at most {MAX_ID_BYTES} bytes", f"{place}{name}") from None
-        raise RequestRejected("field.invalid", "cannot be used as an id", f"{place}{name}") from None
+        refused = FieldRefused("account.id" if name == "id" else name, unusable.reason)
+        reason = "id.too_long" if is_long_id(refused) else "field.invalid"
+        raise RequestRejected(reason, problem_with(refused), f"{place}{name}") from None
 
 
 def _required(raw: Mapping[str, object], name: str, place: str) -> str:

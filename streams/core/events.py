@@ -21,10 +21,11 @@ import msgspec
 from gate.core.account import Account
 from gate.core.event import Attempted, Challenged, Completed, Event, Removed, Reported
 from gate.core.fields import Dropped, FieldRefused, MessageType, Unusable, read_fields
-from gate.core.fields.ids import MAX_ID_BYTES, SHORT_CHARS
+from gate.core.fields.ids import SHORT_CHARS
 from gate.core.fields.labels import MAX_LABEL_CHARS, label
 from gate.core.fields.parse import NotJson, parse
 from gate.core.fields.plain import is_plain_followup, is_plain_id
+from gate.core.fields.required import NO_OBJECT, is_long_id, problem_with
 from gate.core.fields.rules import EVENTS, MAX_LINK_CHARS, MAX_LINKS, MAX_TEXT_CHARS, MAX_UPLOAD_BYTES
 from gate.core.fields.times import LATEST_US, MAX_AHEAD_US, since_epoch_us
 from gate.core.media import Media
@@ -228,7 +229,7 @@ def decode_thoroughly(value: bytes | None, headers: Sequence[tuple[str, bytes]] 
     try:
         kept, dropped = read_fields(merged, subject)
     except FieldRefused as refused:
-        raise _unreadable(refused, data) from None
+        raise _unreadable(refused) from None
     except OverflowError:
         raise Unreadable(
             Fault.CLOCK_ABSURD, "at is not a time that can be counted; correct the sender's clock"
@@ -242,7 +243,7 @@ def _object(value: bytes) -> dict[str, Any]:
     except NotJson as error:
         raise Unreadable(Fault.MALFORMED, f"not JSON: {error}") from None
     if not isinstance(found, dict):
-        raise Unreadable(Fault.FIELD_INVALID, "Expected `object`")
+        raise Unreadable(Fault.FIELD_INVALID, f"the event {NO_OBJECT}")
     return found
 
 
@@ -253,15 +254,15 @@ def _data(envelope: dict[str, Any]) -> dict[str, Any]:
         try:
             data = a2b_base64(packed.encode())
         except (Base64Error, UnicodeError):
-            raise Unreadable(Fault.MALFORMED, "not base64 - at `$.data_base64`") from None
+            raise Unreadable(Fault.MALFORMED, "data_base64 is not base64") from None
     if isinstance(data, str):
         data = data.encode(errors="replace")
     if isinstance(data, bytes):
         return _object(data)
     if data is None:
-        raise Unreadable(Fault.FIELD_MISSING, "Object missing required field `data`")
+        raise Unreadable(Fault.FIELD_MISSING, "data is required")
     if not isinstance(data, dict):
-        raise Unreadable(Fault.FIELD_INVALID, "Expected `object` - at `$.data`")
+        raise Unreadable(Fault.FIELD_INVALID, f"data {NO_OBJECT}")
     return data
 
 
@@ -285,9 +286,9 @@ def _subject(types: Sequence[Any]) -> MessageType:
         if isinstance(given, str) and (subject := _named(given)) is not None:
             return subject
     if all(given is None for given in types):
-        raise Unreadable(Fault.FIELD_MISSING, "Object missing required field `type`")
+        raise Unreadable(Fault.FIELD_MISSING, "type is required")
     if not any(isinstance(given, str) for given in types):
-        raise Unreadable(Fault.FIELD_INVALID, "Expected `str` - at `$.type`")
+        raise Unreadable(Fault.FIELD_INVALID, "type must be a string")
     raise Unreadable(Fault.TYPE_UNKNOWN, f"type is none of {', '.join(sorted(EVENTS))}")
 
 
@@ -302,25 +303,15 @@ def _named(given: str) -> MessageType | None:
     return next((subject for subject in EVENTS if subject == parts[-1]), None)
 
 
-def _unreadable(refused: FieldRefused, data: Mapping[str, Any]) -> Unreadable:
-    part, _, name = refused.field.rpartition(".")
-    if refused.reason is None:
-        if part and data.get(part) is None:
-            return Unreadable(Fault.FIELD_MISSING, f"Object missing required field `{part}`")
-        where = f" - at `$.{part}`" if part else ""
-        return Unreadable(Fault.FIELD_MISSING, f"Object missing required field `{name}`{where}")
-    if refused.reason is Dropped.TOO_LONG:
-        return Unreadable(Fault.ID_TOO_LONG, f"{refused.field} is longer than {MAX_ID_BYTES} bytes")
-    return Unreadable(Fault.FIELD_INVALID, f"{_PROBLEMS[refused.reason]} - at `$.{refused.field}`")
-
-
-_PROBLEMS = {
-    Dropped.TYPE_WRONG: "Wrong JSON type",
-    Dropped.UNKNOWN: "Is empty, or a word for unknown",
-    Dropped.INVISIBLE: "Holds a character that cannot be seen",
-    Dropped.NOT_UTF8: "Holds a character that is not UTF-8, or that was replaced by U+FFFD on its way",
-    Dropped.INVALID: "at has no time zone or is not a time; write RFC 3339, such as 2026-11-23T10:00:00Z",
-}
+def _unreadable(refused: FieldRefused) -> Unreadable:
+    fault = (
+        Fault.FIELD_MISSING
+        if refused.reason is None
+        else Fault.ID_TOO_LONG
+        if is_long_id(refused)
+        else Fault.FIELD_INVALID
+    )
+    return Unreadable(fault, f"{refused.field} {problem_with(refused)}")
 
 
 def encode(event: Event) -> bytes:

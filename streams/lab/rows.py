@@ -24,8 +24,8 @@ import msgspec
 from gate.core.account import Account
 from gate.core.event import Attempted
 from gate.core.fields import Dropped, FieldRefused, MessageType, read_fields
-from gate.core.fields.ids import MAX_ID_BYTES
 from gate.core.fields.parse import NotJson, parse
+from gate.core.fields.required import problem_with
 from gate.core.fields.rules import MAX_LINKS, MAX_TEXT_CHARS
 from gate.core.media import Media
 from gate.core.request import CheckRequest
@@ -289,20 +289,13 @@ def _checked(file: Path, line: int, raw: bytes, any_account: bool = False) -> Ro
         if not any_account:
             read_fields({"account": {"id": row.account_id}}, MessageType.ROW)
     except FieldRefused as refused:
-        problem = _ACCOUNTS.get(refused.reason or Dropped.UNKNOWN, "holds a character that cannot be seen")
-        raise RowInvalid(file, line, f"field account_id: {problem}") from None
+        raise RowInvalid(file, line, f"field account_id: {problem_with(refused)}") from None
     for name, moment in (("t", row.t), ("account_created_at", row.account_created_at)):
         if moment is not None and not 0 <= moment < MAX_TIME_S:
             raise RowInvalid(file, line, f"field {name}: {moment} is not a time in seconds since 1970")
     if row.label not in (BENIGN, ABUSIVE, UNLABELLED):
         raise RowInvalid(file, line, f"field label: {row.label} is none of 0, 1 and -1")
     return row
-
-
-_ACCOUNTS = {
-    Dropped.UNKNOWN: "is empty, or a word for unknown",
-    Dropped.TOO_LONG: f"is longer than {MAX_ID_BYTES} bytes",
-}
 
 
 def _with_half_a_character(given: Any) -> str:

@@ -58,6 +58,7 @@ def tell_crowd(
 ) -> None:
     """Count what the accounts of a batch of the partition showed, and group it into campaigns.
 
+    An event that shows nothing, such as a refused attempt, may open a day too: counts age while no upload is let in.
     `read` is the batch, `hosts` has the number of each link host. `campaigns` and `backfill` are of this
     crowd.
     """
@@ -66,6 +67,9 @@ def tell_crowd(
     if backfill is not None:
         backfill.remember(shown.accounts, shown.numbers)
     note_shown(crowd, partition, shown, joined)
+    if crowd.is_ahead(max([one.features.latest_us for one in touched.values()], default=0)):
+        for event in read.events:
+            crowd.pass_time(event.at_us, account_number(event.event.account.id))
     if campaigns is not None and joined is not None:
         campaigns.look(joined.accounts, joined.shown)
 

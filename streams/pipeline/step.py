@@ -93,6 +93,7 @@ def process(
         fold_again(account, touched[account])
     tell_crowd(crowd, origin[1], read, touched, hashes.hosts, campaigns, backfill)
     changed, scores = _scored(touched, scoring, fold_again)
+    latest_us = max([features.latest_us for features in changed.values()], default=0)
     dead.sort(key=lambda letter: letter.offset)
     part = Scores(scores)
     if backfill is not None and stamps is not None:
@@ -100,7 +101,7 @@ def process(
         part = _with_earlier(scores, changed, states, again_at, backfill, stamps)
     return Effects.of(
         batch[-1].offset + 1,
-        States({account: touched[account].packed for account in changed}),
+        States({account: touched[account].packed for account in changed}, (), latest_us),
         part,
         DeadLetters(dead),
         *_crowd_counts(crowd, campaigns, origin[1]),

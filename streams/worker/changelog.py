@@ -142,6 +142,7 @@ class Accounts:
         self.states: dict[str, bytes] = {}
         self.mark: Watermark | None = None
         self.position = 0
+        self._topic_id = ""
         self.forgotten: set[str] = set()
         self.bytes = 0
         self._replaced: list[dict[str, bytes | None]] = []
@@ -176,9 +177,11 @@ class Accounts:
                     self.states[account] = before
                 self.bytes += len(before or b"") - len(now or b"")
 
-    async def load(self, reader: PartitionReader, topic: str) -> int:
-        """Read the changelog from the last known position, at first from its beginning. Returns the number of records.
+    async def load(self, reader: PartitionReader, topic: str, topic_id: str = "") -> int:
+        """Read the changelog from the last known position, at first and after it was created anew from its beginning.
+        Returns the number of records.
 
+        Where brokers have no topic ids, `topic_id` is empty, and only a shorter changelog is known to be another.
         Raises KafkaError; StateUnreadable for a value that is not a state or is one of a newer release, for a key that is
         no account id, for a watermark that does not parse, and if the changelog holds accounts but no watermark, because
         then every event might be counted again.
@@ -186,7 +189,8 @@ class Accounts:
         self.take_back()
         self.forgotten.clear()
         count = 0
-        if reader.end < self.position:  # not the changelog that was read before
+        before, self._topic_id = self._topic_id, topic_id
+        if reader.end < self.position or topic_id != before:
             self.states.clear()
             self.mark = None
             self.position = 0

@@ -9,7 +9,7 @@ none comes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 
 from gate.core.duration import DAY_US
@@ -97,9 +97,9 @@ class Chores:
         """The time in µs; accounts without an event since then are deleted."""
         return self._before_us
 
-    def passed(self, times_us: Iterable[int], now_us: int) -> None:
-        """Advance the event time by folded events at these times, up to `now_us`."""
-        self.clock_us = max(self.clock_us, min(max(times_us, default=0), now_us))
+    def passed(self, latest_us: int, now_us: int) -> None:
+        """Advance the event time to that of the latest folded event, up to `now_us`."""
+        self.clock_us = max(self.clock_us, min(latest_us, now_us))
 
     def _cannot_wait(self, next_offset: int) -> bool:
         return self._rescores(next_offset) or bool(self._to_look_at) or self._looks()

@@ -59,7 +59,8 @@ class Fenced(UploadGateError):
 
 
 class Misplaced(UploadGateError):
-    """The consumer is not where the partition stands: folding what it reads would count twice or leave a hole."""
+    """The consumer is not where the partition stands, or its changelog is another: what is folded would count twice or
+    leave a hole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +166,7 @@ class Owner:
             cluster, known = await shapes(bootstrap, names)
         partitions = compare_partitions(bootstrap, topics, known)
         async with PartitionReader(bootstrap, topics.states.name, self.partition) as reader:
-            count = await self.accounts.load(reader, topics.states.name)
+            count = await self.accounts.load(reader, topics.states.name, known[topics.states.name].topic_id)
             log = await self._log(reader, cluster, known[topics.events.name].topic_id)
             requests = 0
             if topics.rescores.name in known:
@@ -265,7 +266,7 @@ class Owner:
         self.accounts.fold(effects.states, effects.part(States).gone)
         self._uncommitted.append(effects)
         self.next = effects.next_offset
-        self.chores.passed([scored.score.at_us for scored in effects.scores], _now_ms() * 1_000)
+        self.chores.passed(effects.part(States).latest_us, _now_ms() * 1_000)
         basis = self._basis._replace(rescore_at=self.chores.rescore_at, generation=self.stamps.generation)
         put = await self.redis.put(effects.scores)
         self._require_open()
@@ -315,6 +316,8 @@ class Owner:
             sent[type(part)] = await send_packed(producer, topic.name, part.partition(at), records)
         await asyncio.gather(*chain.from_iterable(sent.values()))
         states, scores = sent[States], sent[Scores]
+        if states[0].result().offset < self.accounts.position:
+            raise Misplaced(f"{topics.states.name} was created anew, without the states that it held")
         group_offset = {TopicPartition(topics.events.name, at): effects.next_offset}
         await producer.send_offsets_to_transaction(group_offset, self.where.group)  # for lag tools only
         await producer.commit_transaction()

@@ -4,8 +4,8 @@ Every worker knows the counts of all partitions, as far as it has read them. A f
 the owner of the events partition with the feature's number. A worker that gets a partition publishes all of its hot
 facts again, as does every worker once in `SAY_AGAIN_S`. Records that could not be written are kept and written when the
 server is back, but not while their feature is another worker's: what that one has published meanwhile is newer. While a
-partition is far behind, its worker publishes nothing, and everything once it has caught up. What stopped being hot
-meanwhile is then taken back: a gate would otherwise refuse new accounts there until the fact expires.
+partition is far behind or has not opened yet, its worker publishes nothing, and everything once it has caught up. What
+stopped being hot meanwhile is then taken back: a gate would otherwise refuse new accounts there until the fact expires.
 """
 
 from __future__ import annotations
@@ -211,8 +211,9 @@ class HotFactPublisher(Service):
 
 
 def acting(mine: Sequence[Partition], within: int) -> Collection[int]:
-    """The partitions whose features are published: all of `mine`, or none if one is over `within` records behind."""
-    if any(partition.behind > within for partition in mine):
+    """The partitions whose features are published: all of `mine`, or none if one is, or may be, over `within` records
+    behind."""
+    if any(partition.behind > within or not partition.has_opened for partition in mine):
         return ()
     return {partition.number for partition in mine}
 

@@ -211,7 +211,11 @@ class Around(Protocol):
 
 
 class Partition:
-    """One partition, in one of the states. All methods run in the worker's event loop."""
+    """One partition, in one of the states. All methods run in the worker's event loop.
+
+    `behind` is how many records of the topic lie beyond the last fetch, or beyond where the owner opened. It is not known
+    until the partition `has_opened` since the group gave it to this worker.
+    """
 
     def __init__(self, number: int, around: Around) -> None:
         self.number = number
@@ -219,7 +223,8 @@ class Partition:
         self.accounts = Accounts(number)
         self.breaker = Breaker()
         self.owner: Owner | None = None
-        self.behind = 0  # records of the topic beyond the last fetch, or beyond where the owner opened
+        self.behind = 0
+        self.has_opened = False
         self._around = around
         self._epoch = ""
         self._task: asyncio.Task[None] | None = None
@@ -312,6 +317,7 @@ class Partition:
                 self._epoch = owner.epoch
                 self.breaker.reset()
             self.owner = owner
+            self.has_opened = True
             self.behind = owner.behind  # chores may have their turn before the first fetch
             self._around.opened(self.number, owner, records)
             self.on(Event.OPENED)
@@ -336,6 +342,7 @@ class Partition:
         self._run(self._open(TRY_AGAIN_S))
 
     def _cancel(self, error: Exception | None) -> None:
+        self.has_opened = False
         if self._task is not None:
             self._task.cancel()
 
@@ -371,6 +378,7 @@ class Partition:
         self.on(Event.SETTLED)
 
     def _close(self, error: Exception | None) -> None:
+        self.has_opened = False
         owner, self.owner = self.owner, None
         if owner is not None:
             owner.give_up()

@@ -82,11 +82,11 @@ def test_accounts_are_looked_through_once_in_a_day_of_event_time() -> None:
     accounts = dict.fromkeys(map(str, range(LOOKED_THROUGH_A_TURN + 1)), b"")
     assert not chores.is_due(5)
 
-    chores.passed([START_US, START_US - 7], LATER_US)
+    chores.passed(START_US, LATER_US)
     first = all_taken(chores, accounts, 5)
-    chores.passed([START_US + DAY_US - 1], LATER_US)
+    chores.passed(START_US + DAY_US - 1, LATER_US)
     early = chores.is_due(5)
-    chores.passed([START_US + DAY_US], LATER_US)
+    chores.passed(START_US + DAY_US, LATER_US)
 
     assert first == [(Chore.FORGET, LOOKED_THROUGH_A_TURN), (Chore.FORGET, 1)]
     assert not early
@@ -99,7 +99,7 @@ def test_one_event_of_a_sender_whose_clock_is_a_year_ahead_has_no_account_forgot
     chores = Chores(forget_after_us=30 * DAY_US)
     accounts = states(*map(str, range(10)))
 
-    chores.passed([START_US + 365 * DAY_US], START_US + HOUR_US)
+    chores.passed(START_US + 365 * DAY_US, START_US + HOUR_US)
     chore, looked_at = chores.take(accounts, 5)
 
     assert (chore, len(looked_at)) == (Chore.FORGET, 10)
@@ -108,7 +108,7 @@ def test_one_event_of_a_sender_whose_clock_is_a_year_ahead_has_no_account_forgot
 
 def test_a_worker_that_forgets_nobody_never_looks() -> None:
     chores = Chores(None)
-    chores.passed([START_US], LATER_US)
+    chores.passed(START_US, LATER_US)
 
     assert not chores.is_due(5)
 
@@ -188,7 +188,7 @@ def test_a_score_that_is_made_again_stands_for_the_last_evidence_and_acts_only_n
 def test_accounts_whose_surroundings_have_changed_have_a_turn_after_a_rescore_and_before_a_search() -> None:
     waiting = [1, 1]
     chores = Chores(30 * DAY_US, lambda: bool(waiting))
-    chores.passed([START_US], LATER_US)
+    chores.passed(START_US, LATER_US)
     chores.rescore(1)
     turns = []
 

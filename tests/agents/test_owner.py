@@ -11,18 +11,19 @@ from aiokafka.errors import KafkaError
 from aiokafka.producer.message_accumulator import BatchBuilder
 from waiting import eventually
 
+from gate.core.duration import DAY_US
 from gate.core.fields.times import LATEST_US
-from gate.core.score import Score, Stamp
-from gate.records.score import with_bytes
 from gate.records.topics import Topics
 from streams.core.crowd import DEVICE, Crowd
+from streams.core.facts import latest_us, unpack
+from streams.core.features import last_evidence_us
 from streams.files.scorecards import load_scorecard
 from streams.pipeline.effects import CrowdCounts, Effects, Scores, States
 from streams.pipeline.step import Record
 from streams.worker.agents import Fetch, Folding
 from streams.worker.breaker import Breaker
 from streams.worker.changelog import Accounts
-from streams.worker.commit import Owner, Where
+from streams.worker.commit import Misplaced, Owner, Where
 from streams.worker.continuity import Log
 from streams.worker.outage import Outage
 from streams.worker.partition import Event, Partition
@@ -106,15 +107,33 @@ def test_an_owner_knows_from_the_beginning_how_many_events_it_has_to_read() -> N
     assert (owner.next, owner.behind) == (40, 960)
 
 
-async def test_a_score_of_an_event_far_ahead_moves_the_partitions_event_time_to_now_at_most() -> None:
+async def test_an_event_far_ahead_moves_the_partitions_event_time_to_now_at_most() -> None:
     owner = owner_with(FakeProducer(fails_from=9), Told(Crowd()))
-    ahead = Score("a", 0.0, 0.0, 0.0, (), LATEST_US - 1, NOW_US, Stamp("c/t", 4), "s")
 
     before_us = time.time_ns() // 1_000
-    await owner.act(Effects.of(5, States({"a": b"1"}), Scores([with_bytes(ahead)])), time.monotonic())
+    await owner.act(Effects.of(5, States({"a": b"1"}, (), LATEST_US - 1)), time.monotonic())
     await owner.close()
 
     assert before_us - 1_000 <= owner.chores.clock_us <= time.time_ns() // 1_000
+
+
+async def test_a_refused_attempt_moves_the_partitions_event_time_though_not_that_of_the_accounts_score() -> None:
+    crowd, events = Crowd(), []
+    owner = owner_with(FakeProducer(fails_from=9), Told(crowd))
+    folding = Folding(load_scorecard(None), crowd, b"salt", now_us=lambda: NOW_US)
+    for offset, (day, decision) in enumerate([(10, "allow"), (23, "paused")]):
+        body = (
+            f'{{"type":"attempted","id":"e-{day}","at":"2024-11-{day}T10:00:00Z","account":{{"id":"a-1"}},'
+            f'"upload_id":"u-{day}","media":{{"kind":"image","bytes":1}},"decision":"{decision}"}}'
+        )
+        events.append(Record(offset, b"a-1", body.encode(), (), NOW_US // 1_000))
+
+    await folding.work(Fetch(cast(Partition, Deaf()), owner, events, 2))
+    await owner.close()
+
+    (state,) = owner.accounts.states.values()
+    assert owner.chores.clock_us == latest_us(state)
+    assert last_evidence_us(unpack(state)) == latest_us(state) - 13 * DAY_US
 
 
 async def test_counts_of_a_transaction_that_failed_are_taken_again() -> None:
@@ -129,6 +148,19 @@ async def test_counts_of_a_transaction_that_failed_are_taken_again() -> None:
 
     assert before == []
     assert [count.count for count in crowd.take_changed(0)] == [10]
+
+
+async def test_states_are_not_committed_to_a_changelog_that_ends_before_those_that_were_written() -> None:
+    told = Told(Crowd())
+    owner = owner_with(FakeProducer(fails_from=9), told)
+    owner.accounts.position = 5
+
+    await owner.act(batch(Crowd(), 5), time.monotonic())
+    await eventually(lambda: told.errors or told.done)
+    await owner.close()
+
+    assert told.done == 0
+    assert [type(error) for error in told.errors] == [Misplaced]
 
 
 async def test_counts_that_were_committed_are_not_published_twice() -> None:

@@ -208,6 +208,31 @@ async def test_an_opened_partition_is_as_far_behind_as_its_owner_and_not_as_it_w
     assert partition.behind == opened
 
 
+async def test_it_is_known_how_far_behind_a_partition_is_from_its_first_opening_until_the_group_takes_it_away() -> None:
+    known: list[bool] = []
+    partition, worker = await partition_in(S.OPENING)
+    known.append(partition.has_opened)
+    worker.owners[0].may_open.set()
+    await partition.rest()
+    known.append(partition.has_opened)
+    partition.on(E.COMMIT_FAILED, OSError("away"))
+    known.append(partition.has_opened)
+
+    partition.on(E.REVOKED)
+
+    assert [*known, partition.has_opened] == [False, True, True, False]
+
+
+async def test_a_live_partition_that_the_group_takes_away_is_of_unknown_length() -> None:
+    partition, worker = await partition_in(S.LIVE)
+    worker.owners[0].may_settle.set()
+
+    partition.on(E.REVOKED)
+    await partition.rest()
+
+    assert not partition.has_opened
+
+
 async def test_an_opening_that_fails_is_tried_again_with_a_new_owner() -> None:
     partition, worker = await partition_in(S.OPENING)
     worker.owners[0].opening = OSError("away")

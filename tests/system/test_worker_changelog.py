@@ -8,12 +8,13 @@ from pathlib import Path
 import msgspec
 import pytest
 from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
 from waiting import eventually
-from workers import drained, event, worker_of, write
+from workers import drained, event, values, worker_of, write
 
 from gate.records.topics import Topics
 from gate.stores.kafka.topics import declare, incarnation
-from streams.core.facts import VERSION, Facts, pack
+from streams.core.facts import VERSION, Facts, pack, unpack
 from streams.worker.changelog import WATERMARK_KEY, Watermark, encode_watermark
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
@@ -87,3 +88,39 @@ async def test_a_state_that_breaks_off_ends_the_worker_when_its_account_is_next_
     assert code == 1
     assert worker.said(f"of {worker.topics.states.name} holds what is no account state") == 1
     assert worker.said("Traceback") == 0
+
+
+async def created_anew(kafka: str, topics: Topics) -> None:
+    """Delete the changelog, and create it anew."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
+    await admin.start()
+    await admin.delete_topics([topics.states.name])
+
+    async def is_gone() -> bool:
+        return topics.states.name not in await admin.list_topics()
+
+    await eventually(is_gone)
+    await admin.close()
+    await declare(kafka, topics)
+
+
+async def test_a_changelog_that_was_created_anew_under_a_running_worker_is_built_again_from_the_events(
+    kafka_bootstrap: str, unique: Callable[[], str], tmp_path: Path
+) -> None:
+    with worker_of(unique(), kafka_bootstrap, None, tmp_path) as worker:
+        worker.start()
+        await eventually(lambda: worker.said("is ours") == 4, timeout_s=30.0)
+        await write(kafka_bootstrap, worker.topics, [event(f"a-{n}", n) for n in range(40)])
+        await drained(kafka_bootstrap, worker)
+        before = dict(await values(kafka_bootstrap, worker.topics.states))
+
+        await created_anew(kafka_bootstrap, worker.topics)
+        await write(kafka_bootstrap, worker.topics, [event(f"a-{n}", 40 + n) for n in range(8)])
+        await drained(kafka_bootstrap, worker)
+        after = dict(await values(kafka_bootstrap, worker.topics.states))
+
+        assert worker.said("was created anew, without the states that it held") >= 1
+        assert worker.metric("upload_gate_worker_log_changes_total", change="changelog_lost") >= 1
+    events = {key.decode(): unpack(state).events for key, state in after.items() if key != WATERMARK_KEY}
+    assert before.keys() == after.keys()
+    assert events == {f"a-{n}": 1 + (n < 8) for n in range(40)}

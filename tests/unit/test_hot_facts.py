@@ -403,9 +403,17 @@ def test_a_worker_that_has_heard_of_farms_and_folded_no_event_takes_nothing_back
 @pytest.mark.parametrize(("behind", "told"), [(0, {0, 1}), (50_000, {0, 1}), (50_001, set())])
 def test_nothing_is_told_while_a_partition_is_far_behind(behind: int, told: set[int]) -> None:
     partitions = [Partition(number, cast(Around, None)) for number in (0, 1)]
+    partitions[0].has_opened = partitions[1].has_opened = True
     partitions[1].behind = behind
 
     assert set(acting(partitions, 50_000)) == told
+
+
+def test_nothing_is_told_until_it_is_known_how_far_behind_each_partition_is() -> None:
+    partitions = [Partition(number, cast(Around, None)) for number in (0, 1)]
+    partitions[0].has_opened = True
+
+    assert set(acting(partitions, 50_000)) == set()
 
 
 class Place:
@@ -465,6 +473,7 @@ async def test_a_worker_tells_of_devices_and_of_newcomers(monkeypatch: pytest.Mo
     monkeypatch.setattr(hot_facts, "HotFactProducer", lambda *_: kafka)
     where, settings = Where("127.0.0.1:1", Topics(), "group"), WorkerSettings("127.0.0.1:1")
     owned = Partition(0, cast(Around, None))
+    owned.has_opened = True
     mine = cast(Partitions, SimpleNamespace(mine=[owned]))
     publisher = hot_facts.hot_fact_publisher(settings, where, farms(40), load_scorecard(None), mine)
 

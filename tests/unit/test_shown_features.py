@@ -68,3 +68,27 @@ def test_uploads_that_show_content_and_host_again_after_plain_ones_keep_them_in_
     )
 
     assert last == {CONTENT: 5, HOST: 5}
+
+
+def event(offset: int, account: str, day: int, **fields: Any) -> Record:
+    return record(offset, account, at=time_of(BEGAN_US + day * DAY_US).isoformat(), **fields)
+
+
+@pytest.mark.parametrize("fields", [{"decision": "paused"}, {"type": "completed", "bytes": 7}])
+@pytest.mark.parametrize("in_one_batch", [True, False])
+def test_counts_age_while_no_upload_is_let_in(fields: dict[str, Any], in_one_batch: bool) -> None:
+    first = [upload(n, f"a-{n}", 0, SHARED) for n in range(5)]
+    others = [event(10 * day, f"b-{day}", day, **fields) for day in range(1, 16)]
+
+    counts = counted(first, others) if in_one_batch else counted(first, *[[one] for one in others])
+
+    assert counts[0] == {CONTENT: 5, HOST: 5}
+    assert counts[-1] == {CONTENT: 0, HOST: 0}
+
+
+def test_one_refused_attempt_of_a_clock_that_is_days_ahead_ages_no_count() -> None:
+    first = [upload(n, f"a-{n}", 0, SHARED) for n in range(5)]
+
+    *_, last = counted(first, [event(10, "b", 15, decision="paused")])
+
+    assert last == {CONTENT: 5, HOST: 5}

@@ -88,6 +88,26 @@ async def test_an_account_that_was_folded_since_is_not_forgotten() -> None:
     assert accounts.states == {"a": pack(STATE)}
 
 
+async def test_a_changelog_of_another_topic_is_read_from_its_beginning_though_it_is_as_long() -> None:
+    accounts = Accounts(2)
+    await accounts.load(cast(PartitionReader, Changelog((b"a", pack(STATE)))), "states", "first")
+
+    again = await accounts.load(cast(PartitionReader, Changelog((b"b", pack(STATE)))), "states", "second")
+
+    assert again == 2
+    assert accounts.states == {"b": pack(STATE)}
+
+
+async def test_the_same_changelog_is_read_on_where_it_was_left() -> None:
+    accounts = Accounts(2)
+    await accounts.load(cast(PartitionReader, Changelog((b"a", pack(STATE)))), "states", "first")
+
+    again = await accounts.load(cast(PartitionReader, Changelog((b"b", pack(STATE)))), "states", "first")
+
+    assert again == 0
+    assert accounts.states == {"a": pack(STATE)}
+
+
 async def test_forgotten_accounts_are_counted_once_for_each_reading() -> None:
     changelog = cast(PartitionReader, Changelog((b"a", FIRST)))
     accounts = Accounts(2)

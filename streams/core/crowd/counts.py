@@ -98,6 +98,15 @@ class Crowd:
             for value, account, at_us, established in zip(*(column.tolist() for column in shown), strict=True):
                 self.note(partition, kind, value, account, at_us, established)
 
+    def is_ahead(self, at_us: int) -> bool:
+        """Whether `at_us` is later than the open day."""
+        return at_us >= self._until_us
+
+    def pass_time(self, at_us: int, account: int) -> None:
+        """An event of an account, at `at_us`, may open a day although it showed nothing."""
+        if at_us >= self._until_us:
+            self._counted_day(at_us, account)
+
     def count(self, kind: int, value: int) -> int:
         """How many distinct accounts are known to share the feature, over all partitions."""
         return self._tables[kind].sum_of(value) >> ACCOUNTS

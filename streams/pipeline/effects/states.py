@@ -12,10 +12,14 @@ from streams.pipeline.effects.part import Increment, KeyedRecord
 
 @dataclass(frozen=True, slots=True)
 class States:
-    """Packed states by account id, and the accounts that are `gone`. Of merged states the last of an account stays."""
+    """Packed states by account id, and the accounts that are `gone`. Of merged states the last of an account stays.
+
+    `latest_us` is the time of the latest event of any of these accounts, 0 if no event changed them.
+    """
 
     packed: dict[str, bytes]
     gone: tuple[str, ...] = ()
+    latest_us: int = 0
 
     @classmethod
     def merged(cls, parts: Sequence[Self]) -> Self:
@@ -29,7 +33,7 @@ class States:
                 for account in part.gone:
                     packed.pop(account, None)
             packed.update(part.packed)
-        return cls(packed, tuple(sorted(gone)))
+        return cls(packed, tuple(sorted(gone)), max((part.latest_us for part in parts), default=0))
 
     @staticmethod
     def topic(topics: Topics) -> Topic:

@@ -2,7 +2,8 @@
 
 A request that could not be sent in time, because all connections waited, was still due, so the wait counts. Without a rate
 all requests are due at once: then each connection sends the next request when the last is answered. Requests are evenly
-spaced. It waits with `select`, which keeps time to some 50 µs where an event loop would round to a millisecond.
+spaced. It keeps time to some 50 µs where an event loop would round to a millisecond, and takes little of the cores that it
+shares with what it measures.
 
 `python -m tests.bench.rivals.caller KIND PORT CONNECTIONS SEED ACCOUNTS` says `ready`; each line on stdin is a phase,
 `{"count","rate"}`, answered by one JSON object of the fields of `Phase`. `ACCOUNTS` 0: each request has an account of its own.
@@ -108,42 +109,52 @@ def is_whole(kind: str, answer: bytes) -> bool:
 def call(kind: str, connections: list[socket.socket], sent: list[bytes], rate: float | None) -> Phase:
     """Send all requests at `rate` a second, or as fast as they are answered."""
     let_in = TARGETS[kind].let_in if kind != PING else b"+PONG"
-    idle, due_s, arrived = list(connections), dict.fromkeys(connections, 0.0), dict.fromkeys(connections, b"")
-    waiting: set[socket.socket] = set()
+    by_fd = {connection.fileno(): connection for connection in connections}
+    idle, due_s, arrived = list(by_fd), dict.fromkeys(by_fd, 0.0), dict.fromkeys(by_fd, b"")
     took: list[float] = []
     late: list[float] = []
     allowed = degraded = at = 0
     gap_s = 1 / rate if rate else 0.0
-    began = time.perf_counter()
-    while len(took) < len(sent):
-        now = time.perf_counter() - began
-        while at < len(sent) and idle and at * gap_s <= now:
-            connection = idle.pop()
-            late.append(time.perf_counter() - began - at * gap_s)
-            connection.sendall(sent[at])
-            due_s[connection], arrived[connection] = at * gap_s, b""
-            waiting.add(connection)
-            at += 1
-        within_s = max(0.0, at * gap_s - (time.perf_counter() - began)) if at < len(sent) and idle else STUCK_S
-        readable, _, _ = select.select(waiting, (), (), within_s)
-        if not readable and within_s == STUCK_S:
-            raise RuntimeError(f"{len(waiting)} requests have no answer after {STUCK_S:.0f} s")
-        for connection in readable:
-            answer = arrived[connection] = arrived[connection] + connection.recv(1 << 18)
-            if not answer:
-                raise RuntimeError("the server closed a connection")
-            if is_whole(kind, answer):
-                took.append(time.perf_counter() - began - due_s[connection])
-                allowed += answer.count(let_in)
-                degraded += answer.count(b'"degraded":["store"]')
-                waiting.discard(connection)
-                idle.append(connection)
-    seconds = time.perf_counter() - began
+    clock = time.perf_counter
+    with select.epoll() as ready:
+        for fd in by_fd:
+            ready.register(fd, select.EPOLLIN)
+        began = clock()
+        while len(took) < len(sent):
+            now = clock() - began
+            while at < len(sent) and idle and at * gap_s <= now:
+                fd = idle.pop()
+                due_s[fd] = at * gap_s
+                late.append(now - due_s[fd])
+                by_fd[fd].sendall(sent[at])
+                at += 1
+                now = clock() - began
+            for fd, _ in ready.poll(0) or _awaited(ready, at * gap_s - now if at < len(sent) and idle else STUCK_S):
+                answer = by_fd[fd].recv(1 << 16)
+                if not answer:
+                    raise RuntimeError("the server closed a connection")
+                answer = arrived[fd] = arrived[fd] + answer
+                if is_whole(kind, answer):
+                    took.append(clock() - began - due_s[fd])
+                    allowed += answer.count(let_in)
+                    degraded += answer.count(b'"degraded":["store"]')
+                    arrived[fd] = b""
+                    idle.append(fd)
+    seconds = clock() - began
     took.sort()
     late.sort()
     batch = TARGETS[kind].batch if kind != PING else 1
     p50, p99, late_p99 = (quantile(of, share) * 1e3 for of, share in ((took, 0.5), (took, 0.99), (late, 0.99)))
     return Phase(len(sent) * batch, allowed, degraded, seconds, p50, p99, late_p99)
+
+
+def _awaited(ready: select.epoll, within_s: float) -> list[tuple[int, int]]:
+    """What can be read within that time. Waits by `select`, as `poll` rounds to milliseconds. Raises RuntimeError if stuck."""
+    if select.select((ready,), (), (), max(0.0, within_s))[0]:
+        return ready.poll(0)
+    if within_s == STUCK_S:
+        raise RuntimeError(f"requests have no answer after {STUCK_S:.0f} s")
+    return []
 
 
 def main() -> None:
