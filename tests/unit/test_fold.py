@@ -57,7 +57,7 @@ def test_the_digest_depends_on_every_event_and_on_their_order() -> None:
 
 def test_what_an_upload_shows_the_crowd_is_its_own_and_not_that_of_the_upload_before() -> None:
     linked = upload(1, ip="203.0.113.9", device="d", media=Media("image", sha256="ab"), links=("https://a.example/x",))
-    bare, unreadable = upload(2), upload(3, ip="no address", device="d")
+    bare, unreadable = upload(2), upload(3, ip="2001:zz::", device="d")
     facts, shown = Facts(), list[int]()
 
     for event in (linked, bare, unreadable):
