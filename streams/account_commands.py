@@ -31,8 +31,6 @@ def evaluate_accounts(
     The scorecard in `shadow` judges the same features beside it, as in a worker.
     """
     from streams.core.models.alphabet import build_alphabet
-    from streams.core.models.link_odds import LinkReader
-    from streams.core.models.marks import CaptionReader
     from streams.files.model_directory import load_models
     from streams.files.public_suffixes import load_web_links
     from streams.lab.evaluate_accounts import evaluate_accounts as judge
@@ -43,13 +41,12 @@ def evaluate_accounts(
         say(f"{models} has no scorecard; the shipped one is judged")
     found, alphabet = load_models(models), build_alphabet()
     card = found.scorecard
-    reader = CaptionReader(alphabet, found.captions)
-    links = None if found.links is None else LinkReader(alphabet, found.links, load_web_links())
+    reader, links = found.caption_reader(alphabet), found.link_reader(alphabet, load_web_links())
     streams = read_streams(files)
     for note in streams.notes:
         say(note)
     beside = None if shadow is None else load_models(shadow).scorecard
-    figures = judge(streams.uploads, card, reader, counts, without, links, beside)
+    figures = judge(streams.uploads, card, reader, counts, without, links, beside, found.names)
     if plots is not None:
         from streams.lab.plots import draw_accounts
 

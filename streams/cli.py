@@ -35,7 +35,7 @@ from gate.extras import install_extra
 
 if TYPE_CHECKING:
     from gate.core.policy import Policy
-    from streams.core.scorecard import Scorecard
+    from streams.files.model_directory import Models
     from streams.lab.replay import Outcome
     from streams.lab.replay_system import ReplayServers
     from streams.lab.rows import Stream
@@ -88,14 +88,14 @@ def replay(
 
     pace = _pace(speed)
     rules = load_policy(policy)
-    card = load_models(models, scorecard).scorecard
+    used = load_models(models, scorecard)
     stream = not_after(read(file, limit), time.time_ns() // 1000)
     for note in stream.notes:
         say(note)
     if stream.synthetic_times:
         say("the stream has no times: each account's uploads are set about 6 h apart, so tempo says nothing")
     if features is not None:
-        _write_features(features, stream, card)
+        _write_features(features, stream, used)
     addresses = resolve_addresses(state, redis=redis, kafka=kafka)
     say(f"replaying through Redis at {addresses.shown('redis')} and Kafka at {addresses.shown('kafka')}")
     places = ReplayServers(addresses.redis, addresses.kafka, scorecard, models)
@@ -110,7 +110,7 @@ def replay(
         result(*outcome_lines(outcome))
 
 
-def _write_features(file: Path, stream: Stream, card: Scorecard) -> None:
+def _write_features(file: Path, stream: Stream, models: Models) -> None:
     import msgspec
 
     from streams.lab.evaluate import vectors
@@ -120,7 +120,7 @@ def _write_features(file: Path, stream: Stream, card: Scorecard) -> None:
     count = 0
     try:
         with file.open("wb") as target:
-            for vector in vectors(labelled, card):
+            for vector in vectors(labelled, models):
                 target.write(msgspec.json.encode(vector) + b"\n")
                 count += 1
     except OSError as error:

@@ -98,13 +98,16 @@ def fold(
     malformed: int = 0,
     caption: CaptionNumbers | None = None,
     link_odds: int | None = None,
+    shown: list[int] | None = None,
 ) -> bool:
     """Fold one event of the account into `facts`, in place; `uploads` grows if it was one that was let through.
 
-    False, and nothing is changed, if one of the account's last events had its type and id. `value` is the record's
-    bytes, which only the order-sensitive digest depends on. `web` reads the links of an upload. `malformed` is how many
-    of the event's fields broke their rule, `caption` the numbers of its caption where captions are read, `link_odds` the
-    log odds of its worst link where a link model reads them. Where it raises, the facts are in no defined state.
+    Such an upload adds a row to `shown`, of what the crowd counts: when it was (µs), its network, device, content and
+    host, 0 where it has none. False, and nothing is changed, if one of the account's last events had its type and id.
+    `value` is the record's bytes, which only the order-sensitive digest depends on. `web` reads the links of an upload.
+    `malformed` is how many of the event's fields broke their rule, `caption` the numbers of its caption where captions are
+    read, `link_odds` the log odds of its worst link where a link model reads them. Where it raises, facts and `shown` are in
+    no defined state.
     """
     kind, known = kind_of(event), facts.event_ids
     mark = hashes.mark(f"{kind} {event.id}")
@@ -122,11 +125,13 @@ def fold(
         _fold_creation(facts, since_epoch_us(event.account.created_at), at_us)
     attempt: Any = event
     if kind == ATTEMPTED:  # asking for the class takes twice as long
-        _fold_places(facts, attempt, at_us, hashes)
+        network, device = _fold_places(facts, attempt, at_us, hashes)
         if attempt.decision not in REFUSALS:
-            _fold_upload(facts, attempt, at_us, hashes, web, caption)
+            content, host = _fold_upload(facts, attempt, at_us, hashes, web, caption)
             if link_odds is not None:
                 fold_links(facts, link_odds)
+            if shown is not None:
+                shown += (at_us, network, device, content, host)
         elif facts.refused < MAX_REFUSED:
             facts.refused += 1
     else:
@@ -159,30 +164,34 @@ def _fold_creation(facts: Facts, created_us: int, at_us: int) -> None:
         facts.created_us = created_us
 
 
-def _fold_places(facts: Facts, event: Attempted, at_us: int, hashes: KeyedHashes) -> None:
+def _fold_places(facts: Facts, event: Attempted, at_us: int, hashes: KeyedHashes) -> tuple[int, int]:
+    """The hashes of the network and the device, 0 for none."""
     day = at_us // DAY_US
     if day > _LAST_DAY:
         day = _LAST_DAY
     ip, known = event.ip, event.device
+    network = device = 0
     if ip is not None:
         try:
-            network = _place(day, hashes.networks[ip])
+            network = hashes.networks[ip]
         except ValueError:
             facts.malformed += 1
         else:
-            kept = facts.networks
-            if not kept.startswith(network):
-                facts.networks = dated(kept, network, 2, MAX_PLACES)
+            place, kept = _place(day, network), facts.networks
+            if not kept.startswith(place):
+                facts.networks = dated(kept, place, 2, MAX_PLACES)
     if known is not None:
-        device = _place(day, hashes.devices[known])
-        kept = facts.devices
-        if not kept.startswith(device):
-            facts.devices = dated(kept, device, 2, MAX_PLACES)
+        device = hashes.devices[known]
+        place, kept = _place(day, device), facts.devices
+        if not kept.startswith(place):
+            facts.devices = dated(kept, place, 2, MAX_PLACES)
+    return network, device
 
 
 def _fold_upload(
     facts: Facts, event: Attempted, at_us: int, hashes: KeyedHashes, web: WebLinks, caption: CaptionNumbers | None
-) -> None:
+) -> tuple[int, int]:
+    """The hashes of the content and the link host, 0 for none: the facts keep those of an earlier upload."""
     uploads, last_us, media, links, caption_text = facts.uploads, facts.last_us, event.media, event.links, event.text
     if not uploads:
         facts.first_us = facts.last_us = last_us = at_us
@@ -204,11 +213,12 @@ def _fold_upload(
         group = event.media_group
         if (group is None or _begins_album(facts, group)) and not count_beat(facts.beats, at_us // 1_000):
             facts.late += 1
+    content = host = 0
     if media is not None:
-        content = media.phash or media.sha256
-        if content:
-            facts.content = item = hashes.content(content)
-            ring, mark = facts.contents, (item & _MARK).to_bytes(RING_MARK_BYTES, "little")
+        hashed = media.phash or media.sha256
+        if hashed:
+            facts.content = content = hashes.content(hashed)
+            ring, mark = facts.contents, (content & _MARK).to_bytes(RING_MARK_BYTES, "little")
             if ring.find(mark) >= 0 and holds(ring, mark):
                 facts.content_repeats += 1
             else:
@@ -221,6 +231,8 @@ def _fold_upload(
         hosts = web.hosts_in(links, caption_text)
         if hosts:
             _fold_hosts(facts, hosts, hashes.hosts)
+            host = facts.host
+    return content, host
 
 
 def _begins_album(facts: Facts, group: str) -> bool:

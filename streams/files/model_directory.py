@@ -17,10 +17,16 @@ from types import MappingProxyType
 from typing import Final
 
 from gate.errors import PolicyInvalid
+from streams.core.campaigns import Campaigns, NamesAlike
+from streams.core.crowd import Crowd
+from streams.core.models.alphabet import Alphabet
 from streams.core.models.captions import CaptionModel
 from streams.core.models.link_model import LinkModel
+from streams.core.models.link_odds import LinkReader
+from streams.core.models.marks import CaptionReader
 from streams.core.models.name_model import NameModel
 from streams.core.scorecard import Scorecard
+from streams.core.weblinks import WebLinks
 from streams.files.link_models import read_link_model
 from streams.files.models import read_model, shipped_models
 from streams.files.name_models import read_name_model
@@ -61,6 +67,19 @@ class Models:
         """The model of the names of sites, if there is one."""
         found = self.read.get("names")
         return found if isinstance(found, NameModel) else None
+
+    def caption_reader(self, alphabet: Alphabet) -> CaptionReader:
+        """What reads the numbers of captions for accounts."""
+        return CaptionReader(alphabet, self.captions)
+
+    def link_reader(self, alphabet: Alphabet, web: WebLinks) -> LinkReader | None:
+        """What reads the log odds of links for accounts; None without a model of links."""
+        return None if self.links is None else LinkReader(alphabet, self.links, web)
+
+    def campaigns(self, crowd: Crowd, alphabet: Alphabet, web: WebLinks) -> Campaigns:
+        """The campaigns of a crowd; those of names only with a model of names."""
+        names = None if self.names is None else NamesAlike(crowd, self.names, web)
+        return Campaigns(crowd, alphabet, names=names)
 
     def with_shadow(self, shadow: Models) -> Models:
         """The same, with the other scorecard in shadow. Both read the features that these models give."""

@@ -19,6 +19,7 @@ from streams.core.facts import unpack
 from streams.core.features import features, named
 from streams.core.models.alphabet import build_alphabet
 from streams.core.scorecard import Scorecard
+from streams.files.model_directory import Models
 from streams.files.public_suffixes import load_web_links
 from streams.pipeline.hashes import Hashes
 from streams.pipeline.rescore import backfilled
@@ -99,21 +100,23 @@ class LabelledVector(msgspec.Struct, frozen=True):
     features: dict[str, float]
 
 
-def vectors(labelled: Iterable[tuple[int, Attempted]], scorecard: Scorecard) -> Iterator[LabelledVector]:
-    """The vector of features after each of the (label, event) pairs in stream order, folded as in `offline` one by one.
+def vectors(labelled: Iterable[tuple[int, Attempted]], models: Models) -> Iterator[LabelledVector]:
+    """The vector of features after each of the (label, event) pairs in stream order, folded one by one as a worker with
+    these models does.
 
     An event that cannot be used has none.
     """
     states: dict[str, bytes] = {}
-    crowd = Crowd()
-    campaigns = Campaigns(crowd, build_alphabet())
-    hashes, web = Hashes(b""), load_web_links()
+    crowd, hashes, alphabet, web = Crowd(), Hashes(b""), build_alphabet(), load_web_links()
+    campaigns = models.campaigns(crowd, alphabet, web)
+    captions, links = models.caption_reader(alphabet), models.link_reader(alphabet, web)
     for offset, (label, event) in enumerate(labelled):
         account = event.account.id
         record = Record(offset, account.encode(), encode(event), (), 0)
         changed = process(
-            [record], states, crowd, scorecard, hashes, web, ("offline", 0), "offline", 0, campaigns=campaigns
-        ).states
+            [record], states, crowd, models.scorecard, hashes, web, ("offline", 0), "offline", 0,
+            campaigns=campaigns, captions=captions, links=links,
+        ).states  # fmt: skip
         states.update(changed)
         if account in changed:
             facts = unpack(changed[account])

@@ -18,6 +18,7 @@ from gate.errors import OperatorError
 from streams.core.features import FAMILIES, PLACE
 from streams.core.models.link_odds import ReadsLinks
 from streams.core.models.marks import ReadsCaptions
+from streams.core.models.name_model import NameModel
 from streams.core.scorecard import Scorecard, without
 from streams.lab.detection_figures import auc_of, calibration_error, recall_at_share
 from streams.lab.rows import ABUSIVE, BENIGN, Recorded
@@ -125,8 +126,11 @@ def evaluate_accounts(
     left_out: Collection[str] = (),
     links: ReadsLinks | None = None,
     shadow: Scorecard | None = None,
+    names: NameModel | None = None,
 ) -> AccountFigures:
     """The figures of `scorecard` without what is left out; `shadow` judges the same features beside it.
+
+    `captions`, `links` and `names` give the features, as in the worker.
 
     Raises OperatorError for a name that is no feature or family.
     """
@@ -135,7 +139,7 @@ def evaluate_accounts(
             known = ", ".join(sorted({*FAMILIES, *PLACE}))
             raise OperatorError(f"--without {name} is neither a feature nor a family", f"known are {known}")
     card = without(scorecard, left_out) if left_out else scorecard
-    folded = fold_stream(uploads, card, captions, after, links)
+    folded = fold_stream(uploads, card, captions, after, links, names)
     last = [one for one in folded.last().values() if folded.labels[one.account] in (BENIGN, ABUSIVE)]
     if not last:
         raise OperatorError("no account has a label of 0 or 1", "give a labelled stream")

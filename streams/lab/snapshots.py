@@ -13,7 +13,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from gate.core.duration import DAY_US
-from streams.core.campaigns import Campaigns
+from streams.core.campaigns import Campaigns, NamesAlike
 from streams.core.crowd import Backfill, Crowd
 from streams.core.events import encode
 from streams.core.facts import unpack
@@ -21,6 +21,7 @@ from streams.core.features import features
 from streams.core.models.alphabet import build_alphabet
 from streams.core.models.link_odds import ReadsLinks
 from streams.core.models.marks import ReadsCaptions
+from streams.core.models.name_model import NameModel
 from streams.core.scorecard import Scorecard
 from streams.files.public_suffixes import load_web_links
 from streams.lab.rows import ABUSIVE, BENIGN, UNLABELLED, Recorded, attempted
@@ -82,14 +83,16 @@ def fold_stream(
     captions: ReadsCaptions | None,
     at: Collection[int],
     links: ReadsLinks | None = None,
+    names: NameModel | None = None,
 ) -> FoldedStream:
     """Fold the uploads in their order; keep vectors after the events numbered in `at`, and after each account's last.
 
+    `names` is the model by which sites are grouped into campaigns of names; without it there are none.
     An account whose surroundings change after its last event has one more snapshot, as the worker scores it again.
     """
     totals = Counter(upload.request.account.id for upload in uploads)
     made = FoldedStream(account_labels(uploads), totals, events=len(uploads))
-    folding = _Folding(scorecard, captions, made, links)
+    folding = _Folding(scorecard, captions, made, links, names)
     done: Counter[str] = Counter()
     today = 0
     for offset, upload in enumerate(uploads):
@@ -115,6 +118,7 @@ class _Folding:
         captions: ReadsCaptions | None,
         made: FoldedStream,
         links: ReadsLinks | None = None,
+        names: NameModel | None = None,
     ) -> None:
         self.made = made
         self.records: list[Record] = []
@@ -123,7 +127,8 @@ class _Folding:
         self._scorecard, self._captions, self._links = scorecard, captions, links
         self._crowd, self._hashes, self._web = Crowd(), Hashes(b""), load_web_links()
         self._backfill, self._stamps = Backfill(self._crowd), Stamps("offline", 0, (), 1)
-        self._campaigns = Campaigns(self._crowd, build_alphabet())
+        alike = None if names is None else NamesAlike(self._crowd, names, self._web)
+        self._campaigns = Campaigns(self._crowd, build_alphabet(), names=alike)
 
     def flush(self) -> None:
         """Fold the batch and keep the wanted vectors."""

@@ -10,13 +10,16 @@ from itertools import chain, repeat
 from typing import Final, NamedTuple, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
+from gate.core.duration import DAY_US
 from streams.core.campaigns import Campaigns, ShownCampaigns
 from streams.core.crowd import MANY, Backfill, Crowd, ShownFeatures, account_number, column_of
 from streams.pipeline.reading import EventBatch
 from streams.pipeline.touched import COLUMNS, Touched
 
 T = TypeVar("T")
+Numbers = NDArray[np.uint64]
 _WIDTH: Final = 1 + len(COLUMNS)
 
 
@@ -119,9 +122,11 @@ def note_shown(crowd: Crowd, partition: int, shown: CrowdShown, joined: Joined |
         return
     rows, owners = column_of(shown.rows).reshape(-1, _WIDTH), column_of(shown.owners)
     established = np.array(shown.established, np.bool_)
+    days = rows[:, 0] // np.uint64(DAY_US)
+    is_again = (owners[1:] == owners[:-1]) & (days[1:] == days[:-1])
     by_kind = {}
     for column, kind in enumerate(COLUMNS, 1):
-        values = rows[:, column]
+        values = _without_repeats(rows[:, column], is_again)
         by_kind[kind] = ShownFeatures(values, owners, rows[:, 0], established).only(values != 0)
     if joined is not None:
         accounts, times = column_of(joined.accounts), column_of(joined.times)
@@ -143,6 +148,16 @@ def _note_each(crowd: Crowd, partition: int, shown: CrowdShown, joined: Joined |
         for kind, (numbers, places) in campaigns.items():
             for number, place in zip(numbers, places, strict=True):
                 crowd.note(partition, kind, number, accounts[place], times[place], firm[place])
+
+
+def _without_repeats(values: Numbers, is_again: NDArray[np.bool_]) -> Numbers:
+    """The values with 0 where one is that of the row before, and `is_again` says that this row is of its account and day.
+
+    Most uploads come from where the account's last one came from.
+    """
+    kept = values.copy()
+    kept[1:][is_again & (values[1:] == values[:-1])] = 0
+    return kept
 
 
 def _repeated(values: Iterable[T], counts: Iterable[int]) -> list[T]:

@@ -93,12 +93,10 @@ def read_events(batch: Sequence[Record], origin: tuple[str, int], dead: list[Dea
             dead.append(DeadLetter(*origin, offset, error.reason, error.detail, kept, key))
             continue
         account = event.account.id
-        upload: Any = None
         is_attempt = type(event) in ATTEMPTS
         if is_attempt:
-            attempt: Any = event
-            if attempt.decision not in REFUSALS:
-                upload = attempt
+            upload: Any = event
+            if upload.decision not in REFUSALS:
                 uploads.append(upload)
                 times.append(at_us)
                 accounts.append(account_number(account))
@@ -109,9 +107,7 @@ def read_events(batch: Sequence[Record], origin: tuple[str, int], dead: list[Dea
                 if links or (text and may_hold_link(text)):
                     with_link.append(place)
                     linking.append(UploadLinks(links, text))
-        events.append(
-            made(ReadEvent, (event, at_us, offset, value or b"", unknown_fields, dropped, is_attempt, upload))
-        )
+        events.append(made(ReadEvent, (event, at_us, offset, value or b"", unknown_fields, dropped, is_attempt)))
         places = by_account.get(account)
         if places is None:
             by_account[account] = [place]

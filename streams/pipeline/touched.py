@@ -12,8 +12,7 @@ from collections.abc import Callable, Iterable
 from copy import copy
 from typing import Final, NamedTuple
 
-from gate.core.duration import DAY_US
-from gate.core.event import Attempted, Event
+from gate.core.event import Event
 from streams.core.crowd import CONTENT, DEVICE, HOST, IP
 from streams.core.established import is_established
 from streams.core.events import Dropping, kind_of, malformed
@@ -26,7 +25,7 @@ from streams.core.weblinks import WebLinks
 
 class ReadEvent(NamedTuple):
     """An event with its time in µs, the offset and the bytes of its record, how many of its fields no event of its type
-    has, and which of its fields were dropped. `upload` is the event if it is an attempt that was let in."""
+    has, and which of its fields were dropped."""
 
     event: Event
     at_us: int
@@ -35,7 +34,6 @@ class ReadEvent(NamedTuple):
     unknown_fields: int
     dropped: Dropping
     is_attempt: bool
-    upload: Attempted | None
 
 
 ReadsFacts = Callable[[Facts], FactFeatures]
@@ -60,14 +58,14 @@ class Touched:
     """One account in one batch.
 
     `shown` holds what its uploads showed the crowd, in rows: when (µs), then one feature of each of `COLUMNS`, 0 where
-    there is none or it is the one of the upload before. `attempted` and `others` count the folded events, those that are
+    there is none. `attempted` and `others` count the folded events, those that are
     no attempts by type. Once all events are folded, `packed` is the account's state, `features` is what it is scored by, and
     `is_established` is known; the facts themselves are let go, so that those of the next account take their place in the
     processor's cache.
     """
 
     __slots__ = (
-        "_facts", "_hashes", "_last", "_read", "_web", "attempted", "dropped", "duplicates", "failed", "features",
+        "_facts", "_hashes", "_read", "_web", "attempted", "dropped", "duplicates", "failed", "features",
         "is_established", "late", "others", "packed", "shown", "unknown_fields",
     )  # fmt: skip
 
@@ -89,7 +87,6 @@ class Touched:
         self.shown: list[int] = []
         self.packed = b""
         self.is_established = False
-        self._last: tuple[str | None, str | None, int, int, int] = (None, None, 0, 0, -1)
         self.failed = False
 
     @property
@@ -138,16 +135,14 @@ class Touched:
         self.features = self._read(facts)
 
     def _fold(self, read: ReadEvent, caption: CaptionNumbers | None, link_odds: int | None) -> None:
-        event, at_us, offset, value, unknown_fields, dropped, is_attempt, upload = read
+        event, at_us, offset, value, unknown_fields, dropped, is_attempt = read
         broken = malformed(dropped) if dropped else 0
-        linked = self._facts.linked
-        if not fold(self._facts, event, at_us, offset, value, self._hashes, self._web, broken, caption, link_odds):
+        hashes, web = self._hashes, self._web
+        if not fold(self._facts, event, at_us, offset, value, hashes, web, broken, caption, link_odds, self.shown):
             self.duplicates += 1
             return
         if is_attempt:
             self.attempted += 1
-            if upload is not None:
-                self._show(upload, at_us, self._facts.linked > linked)
         else:
             self.others = self.others or Counter()
             self.others[kind_of(event)] += 1
@@ -155,35 +150,3 @@ class Touched:
             self.unknown_fields += unknown_fields
             self.dropped = self.dropped or Counter()
             self.dropped.update(dropped.items())
-
-    def _show(self, event: Attempted, at_us: int, is_linked: bool) -> None:
-        """Only an upload that was let in shows features: a refusal must not lead to further refusals.
-
-        It shows a content or a host only if it has one: the facts keep those of an earlier upload, which would never expire.
-        """
-        facts, hashes, media = self._facts, self._hashes, event.media
-        ip, device = event.ip, event.device
-        content = facts.content if media is not None and (media.phash or media.sha256) else 0
-        host = facts.host if is_linked else 0
-        day = at_us // DAY_US
-        was_ip, was_device, was_content, was_host, was_day = self._last
-        again = day == was_day  # most uploads come from where the last one came from
-        network = known = 0
-        if ip is not None and not (again and ip == was_ip):
-            try:
-                network = hashes.networks[ip]
-            except ValueError:
-                pass  # folding has counted it as malformed
-        if device is not None and not (again and device == was_device):
-            known = hashes.devices[device]
-        if again:
-            self.shown += (
-                at_us,
-                network,
-                known,
-                0 if content == was_content else content,
-                0 if host == was_host else host,
-            )
-        else:
-            self.shown += (at_us, network, known, content, host)
-        self._last = (ip, device, content, host, day)

@@ -23,12 +23,9 @@ from gate.records.kafka_address import parse_kafka_address
 from gate.records.topics import Topics
 from gate.stores.kafka.connection import connection
 from gate.stores.redis.scores import RedisScoreStore
-from streams.core.campaigns import Campaigns, NamesAlike
 from streams.core.crowd import Backfill, Crowd
 from streams.core.facts import VERSION
 from streams.core.models.alphabet import build_alphabet
-from streams.core.models.link_odds import LinkReader
-from streams.core.models.marks import CaptionReader
 from streams.files.model_directory import Models
 from streams.files.public_suffixes import load_web_links
 from streams.pipeline.effects import Effects
@@ -108,8 +105,8 @@ def build(settings: WorkerSettings, registry: CollectorRegistry, step: Callable[
     models = models_of(settings)
     scorecard = models.scorecard
     crowd = Crowd()
-    names = None if models.names is None else NamesAlike(crowd, models.names, load_web_links())
-    campaigns = Campaigns(crowd, build_alphabet(), names=names)
+    alphabet, web = build_alphabet(), load_web_links()
+    campaigns = models.campaigns(crowd, alphabet, web)
     backfill = Backfill(crowd, passes_over=campaigns.passes_over)
     scoring = f"{scorecard.hash}/{VERSION}/{models.hash}" if models.hash else f"{scorecard.hash}/{VERSION}"
     partitions = Partitions(
@@ -142,8 +139,7 @@ def build(settings: WorkerSettings, registry: CollectorRegistry, step: Callable[
     folding = Folding(
         scorecard, crowd, settings.salt, settings.drain_unreadable, step=step,
         act_within_records=settings.act_within_records, backfill=backfill,
-        captions=CaptionReader(build_alphabet(), models.captions), campaigns=campaigns,
-        links=None if models.links is None else LinkReader(build_alphabet(), models.links, load_web_links()),
+        captions=models.caption_reader(alphabet), campaigns=campaigns, links=models.link_reader(alphabet, web),
     )  # fmt: skip
     declare_agents(app, fetches, folding.work, settings.partitions, metrics.agents.track_inprogress)
     filler = OneFiller(store, where.group, where.topics.scores.name, lambda: cluster.known, settings.redis_prefix)

@@ -33,19 +33,24 @@ class CampaignFeed(Service):
         show: Callable[[dict[CampaignKind, tuple[int, int]]], None],
         **options: Any,
     ) -> None:
-        """`show` gets the number of campaigns of each kind, and the accounts of the largest, every few seconds."""
+        """`show` gets the number of campaigns of each kind, and the accounts of the largest, every few seconds.
+
+        It gets none before the stored campaigns are read: a campaign that is merely read again must not seem to grow.
+        """
         super().__init__(**options)
         self._bootstrap = bootstrap
         self._topic = topic
         self._campaigns = campaigns
         self._kafka = kafka
         self._show = show
+        self._has_read_stored = False
 
     @Service.task
     async def _show_sizes(self) -> None:
         while not self.should_stop:
             self._campaigns.look()  # counts that other workers publish are read also while no batch comes
-            self._show(self._campaigns.sizes())
+            if self._has_read_stored:
+                self._show(self._campaigns.sizes())
             await self.sleep(SHOW_EVERY_S)
 
     @Service.task
@@ -67,6 +72,7 @@ class CampaignFeed(Service):
                 for record in records:
                     if is_recent(record.timestamp, now_us):
                         hear(self._campaigns, record.key, record.value, record.timestamp)
+                self._has_read_stored = self._has_read_stored or follower.has_read_stored
 
 
 def hear(campaigns: Campaigns, key: bytes | None, value: bytes | None, timestamp_ms: int = 0) -> bool:

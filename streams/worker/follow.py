@@ -15,11 +15,16 @@ POLL_MS = 500
 
 
 class TopicFollower:
-    """An open reader of a topic's only partition. `position` is the offset of the next record."""
+    """An open reader of a topic's only partition. `position` is the offset of the next record.
+
+    It `has_read_stored` once it has returned all records that the topic held when it was entered.
+    """
 
     def __init__(self, bootstrap: str, topic: str, since: int | None) -> None:
         """`since` is the first offset wanted, 0 for all that is kept; None begins at the end."""
         self.position = 0
+        self.has_read_stored = False
+        self._end = 0
         self._since = since
         self._at = TopicPartition(topic, 0)
         self._consumer: Any = AIOKafkaConsumer(
@@ -33,6 +38,7 @@ class TopicFollower:
             self._consumer.assign([self._at])
             begin = (await self._consumer.beginning_offsets([self._at]))[self._at]
             end = (await self._consumer.end_offsets([self._at]))[self._at]
+            self._end = end
             wanted = end if self._since is None else self._since
             self.position = begin if wanted > end else max(begin, wanted)  # beyond the end: of another topic
             self._consumer.seek(self._at, self.position)
@@ -52,4 +58,6 @@ class TopicFollower:
         records: Sequence[Any] = found.get(self._at, ())
         if records:
             self.position = records[-1].offset + 1
+        if not self.has_read_stored:  # the consumer's own position also passes over the markers of transactions
+            self.has_read_stored = await self._consumer.position(self._at) >= self._end
         return records

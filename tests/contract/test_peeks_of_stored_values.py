@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import struct
 from collections.abc import Callable
 
@@ -12,12 +13,21 @@ from hypothesis import strategies as st
 from take_requests import MINUTE_US, NOW_US, per_minute, score, take_request
 
 from gate.core.duration import HOUR_US
+from gate.core.limits.limit import EntityLimits, Limit, Rate
+from gate.core.limits.take import ClassLimits, TakeRequest
 from gate.core.score import Stamp
 from gate.records.score import decode_stored_risk, stored_score, with_bytes
 from gate.stores.redis.accounts import RedisAccountStore
 from gate.stores.redis.line import Line
+from gate.stores.redis.take_batch import Batch
 
 LIMIT = per_minute("minute", 6)
+OF_ACCOUNT = ClassLimits(
+    EntityLimits(
+        (Limit("minute", Rate(6, MINUTE_US, 6)), Limit("bytes", Rate(600, MINUTE_US, 900), by_bytes=True)),
+    ),
+    None, None, (), 0.9, 24 * HOUR_US, 10 * MINUTE_US, False, "new",
+)  # fmt: skip
 TAT = struct.Struct("<d")
 DECAYING = msgspec.structs.replace(score(risk=0.742, at_us=NOW_US - HOUR_US), half_life_us=HOUR_US, base=0.02)
 
@@ -108,6 +118,52 @@ async def test_a_reservation_in_no_state_is_none(redis_store: RedisAccountStore,
 
     assert (again.charged, again.repeated) == (True, False)
     assert peeked.result == again
+
+
+@pytest.mark.parametrize("pseudonyms", [{}, {"ip": "1f" * 8, "device": "2e" * 8}], ids=["as text", "short"])
+@pytest.mark.parametrize("damage", [b"\xff", b"9"])
+async def test_a_peek_of_an_upload_whose_fingerprint_is_damaged_meets_the_conflict_that_a_take_meets(
+    redis_store: RedisAccountStore, line: Line, pseudonyms: dict[str, str], damage: bytes
+) -> None:
+    check = TakeRequest("a", "u", OF_ACCOUNT, size=50, now_us=NOW_US, class_="new", kind="image", **pseudonyms)
+    await redis_store.take(check)
+    stored = Batch.fingerprint(check, {})
+    await changed(redis_store, line, "2a:{a}", lambda value: value.replace(stored, stored[:3] + damage + stored[4:]))
+
+    peeked = await redis_store.peek(check)
+
+    assert peeked.result == await redis_store.take(check)
+    assert peeked.result.conflict
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_a_peek_reads_a_damaged_account_as_a_take_does(
+    redis_store: RedisAccountStore, line: Line, seed: int
+) -> None:
+    rng = random.Random(seed)
+    differ = []
+    for case in range(100):
+        account = f"a-{seed}-{case}"
+        check = TakeRequest(account, "u", OF_ACCOUNT, size=50, now_us=NOW_US, class_="new", kind="image", attempt=1)
+        if rng.random() < 0.3:
+            await redis_store.put_scores([with_bytes(score(account, risk=0.5))])
+        for attempt in range(rng.choice((1, 1, 2))):
+            await redis_store.take(msgspec.structs.replace(check, attempt=attempt))
+        if rng.random() < 0.5:
+            check = msgspec.structs.replace(check, upload_id="refused", size=900)
+            await redis_store.take(check)
+        at, byte = rng.random(), rng.choice((0, 1, 10, 128, 255, rng.randrange(256)))
+        await changed(
+            redis_store, line, f"2a:{{{account}}}", lambda value, at=at, byte=byte: at_byte(
+                int(at * len(value)), bytes([byte]))(value),
+        )  # fmt: skip
+
+        again = msgspec.structs.replace(check, attempt=9, now_us=NOW_US + 1)
+        peeked, taken = (await redis_store.peek(again)).result, await redis_store.take(again)
+        if peeked != taken:
+            differ.append((case, at, byte, peeked, taken))
+
+    assert not differ, f"seed {seed}"
 
 
 @given(

@@ -383,15 +383,24 @@ async def test_a_refusal_is_not_repeated_once_staff_let_the_account_in(store: St
     ] * 2
 
 
-async def test_a_refusal_is_not_repeated_once_staff_gave_the_account_other_limits(store: Store) -> None:
-    one, many = (limits(Limit(name, Rate(n, MINUTE_US, n)), name=name) for n, name in ((1, "new"), (9, "trusted")))
+def of_subject(subject: str, name: str, burst: int) -> ClassLimits:
+    bursts = {"account": 99, "ip": 99, "device": 99, subject: burst}
+    own, ip, device = (
+        EntityLimits((Limit(f"{each} {name}", Rate(most, MINUTE_US, most)),)) for each, most in bursts.items()
+    )
+    return ClassLimits(own, ip, device, (), 0.9, DAY_US, LIFETIME_US, False, name)
+
+
+@pytest.mark.parametrize("subject", ["account", "ip", "device"])
+async def test_a_refusal_is_not_repeated_once_staff_gave_the_account_other_limits(store: Store, subject: str) -> None:
+    one, many = of_subject(subject, "new", 1), of_subject(subject, "trusted", 9)
     store.expect((one, many))
-    await store.take(check("u", one))
-    refused = await store.take(check("v", one))
+    await store.take(replace(check("u", one), device="2e"))
+    refused = await store.take(replace(check("v", one), device="2e"))
     await store.put_override("a", replace(override(allow=False, expires_at_us=NOW_US + DAY_US), limits="trusted"))
 
-    named = await store.take(check("v", one))
-    taken = await store.take(check("v", many))
+    named = await store.take(replace(check("v", one), device="2e"))
+    taken = await store.take(replace(check("v", many), device="2e"))
 
     assert (refused.charged, named.limits_of, taken.charged, taken.refusal) == (False, "trusted", True, None)
 

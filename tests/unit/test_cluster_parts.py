@@ -7,6 +7,7 @@ from redis.exceptions import ResponseError
 from gate.core.limits.gcra import Refusal
 from gate.core.limits.limit import EntityBuckets, EntityLimits, Limit, Rate, Room
 from gate.core.limits.take import ClassLimits, TakeRequest, TakeResult
+from gate.core.override import Override
 from gate.core.standing import Standing
 from gate.errors import SettingInvalid
 from gate.stores.redis.address import Endpoint, is_cluster, read_endpoints
@@ -97,7 +98,7 @@ def test_the_map_is_read_from_what_a_node_says_and_leaves_unserved_slots_open() 
 
 
 def test_a_check_is_cut_into_one_part_for_each_slot() -> None:
-    own, further = own_request(CHECK), further_requests(CHECK, lenient=False)
+    own, further = own_request(CHECK), further_requests(CHECK, TOOK)
 
     assert [each.name for each in own.class_limits.entity_limits[0].limits] == ["account"]
     assert (own.fingerprint, own.class_limits.returns) == (CHECK.fingerprint, True)
@@ -109,9 +110,27 @@ def test_a_check_is_cut_into_one_part_for_each_slot() -> None:
     }
     assert [each.name for each in further[2][1].class_limits.entity_limits[0].limits] == ["class", "more"]
     assert parts_of(OF) is parts_of(OF)
-    assert [kind for kind, _ in further_requests(replace(CHECK, ip=None, device=None), lenient=True)] == ["class:new"]
+    assert [kind for kind, _ in further_requests(replace(CHECK, ip=None, device=None), TOOK)] == ["class:new"]
     assert further_entities({"ip", "device", "class:new"}, CHECK.fingerprint) == ["class:new", "device:2e", "ip:1f"]
     assert further_entities({"ip", "device"}, replace(CHECK, ip=None).fingerprint) == ["device:2e"]
+
+
+@pytest.mark.parametrize(
+    ("override", "anew"),
+    [
+        (None, False),
+        (Override(True, "", "", 1_001), True),
+        (Override(True, "", "", 1_000), False),
+        (Override(False, "", "", 1_001, limits="trusted"), True),
+        (Override(False, "", "", 1_000, limits="trusted"), False),
+    ],
+)
+def test_the_other_parts_repeat_no_refusal_while_staff_let_the_account_in_or_give_it_limits(
+    override: Override | None, anew: bool
+) -> None:
+    further = further_requests(CHECK, replace(TOOK, standing=Standing(override=override)))
+
+    assert {part.judges_anew for _, part in further} == {anew}
 
 
 def test_one_refusal_refuses_all_and_the_longest_wait_is_told() -> None:

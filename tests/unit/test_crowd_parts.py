@@ -548,7 +548,7 @@ def test_16384_accounts_of_a_partition_wait_and_further_ones_are_skipped(monkeyp
     backfill.give_back(1, ["b"])
 
     skipped = backfill.take_skipped()
-    assert backfill.waiting(0) + skipped == 16_390
+    assert 16_386 <= backfill.waiting(0) + skipped <= 16_390  # a few ids may have equal numbers
     assert 16_380 <= backfill.waiting(0) <= 16_384
     assert (backfill.waiting(1), backfill.take_skipped()) == (1, 0)
 

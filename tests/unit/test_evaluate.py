@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from gate.cli.main import build
 from streams.core.features import FEATURES
+from streams.files.model_directory import load_models
 from streams.files.scorecards import load_scorecard
 from streams.lab.evaluate import (
     auc,
@@ -104,7 +105,7 @@ def test_every_event_gives_the_whole_vector_of_features_in_order_with_its_label(
     file.write_text("".join(json.dumps(row) + "\n" for row in labelled_rows(3, 200)))
     uploads = read(file).uploads
 
-    found = list(vectors(((u.label, attempted(u.request, u.at_us)) for u in uploads), load_scorecard(None)))
+    found = list(vectors(((u.label, attempted(u.request, u.at_us)) for u in uploads), load_models(None)))
 
     assert [one.offset for one in found] == list(range(200))
     assert [(one.account, one.label) for one in found] == [(u.request.account.id, u.label) for u in uploads]

@@ -55,6 +55,33 @@ def test_the_digest_depends_on_every_event_and_on_their_order() -> None:
     assert folded(one, two).digest != folded(one, two, upload(3)).digest
 
 
+def test_what_an_upload_shows_the_crowd_is_its_own_and_not_that_of_the_upload_before() -> None:
+    linked = upload(1, ip="203.0.113.9", device="d", media=Media("image", sha256="ab"), links=("https://a.example/x",))
+    bare, unreadable = upload(2), upload(3, ip="2001:zz::", device="d")
+    facts, shown = Facts(), list[int]()
+
+    for event in (linked, bare, unreadable):
+        fold(facts, event, time_us(event), 0, b"", HASHES, WEB, shown=shown)
+
+    network, device = HASHES.networks["203.0.113.9"], HASHES.devices["d"]
+    assert shown == [
+        *(time_us(linked), network, device, HASHES.content("ab"), HASHES.hosts["a.example"]),
+        *(time_us(bare), 0, 0, 0, 0),
+        *(time_us(unreadable), 0, device, 0, 0),
+    ]
+
+
+def test_a_refused_attempt_a_repeated_event_and_a_followup_show_the_crowd_nothing() -> None:
+    facts, shown = Facts(), list[int]()
+    event = upload(1, device="d")
+    fold(facts, event, time_us(event), 0, b"", HASHES, WEB)
+
+    for other in (upload(2, device="d", decision="deny"), event, Completed("c", BEGAN, ACCOUNT)):
+        fold(facts, other, time_us(other), 1, b"", HASHES, WEB, shown=shown)
+
+    assert shown == []
+
+
 def test_each_kind_of_event_is_counted() -> None:
     state = folded(
         upload(), Completed("c", BEGAN, ACCOUNT), Removed("d", BEGAN, ACCOUNT), Reported("r", BEGAN, ACCOUNT)

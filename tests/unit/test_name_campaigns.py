@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import random
+from collections.abc import Sequence
 from dataclasses import replace
+from math import isnan
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from gate.core.account import Account
@@ -13,12 +18,20 @@ from streams.core.campaigns import CampaignKind, Campaigns, NamesAlike, names_al
 from streams.core.campaigns.names_alike import LEAST_ODDS, LEAST_SITES, LEVELS, SiteName, site_name
 from streams.core.crowd import Crowd, account_number
 from streams.core.crowd.kinds import NAME_CAMPAIGN
+from streams.core.features import PLACE
 from streams.core.models.alphabet import build_alphabet
+from streams.core.models.link_model import LinkModel
 from streams.core.models.name_model import MOST_EVIDENCE, MOST_RUNS, NameModel, evidence, runs_of
+from streams.core.models.ngrams import NAME_BITS, TABLE_BITS
+from streams.files.model_directory import load_models
 from streams.files.public_suffixes import load_web_links
+from streams.files.scorecards import load_scorecard
+from streams.lab.evaluate import vectors
 from streams.lab.fit_names import counted
 from streams.lab.honest_links import PEOPLE, TOPICS, honest_hosts
 from streams.lab.link_rows import LinkRow, labelled_link
+from streams.lab.rows import Recorded, attempted, read
+from streams.lab.snapshots import fold_stream
 from streams.worker.campaign_feed import hear
 from tests.unit.test_campaigns import AT_US, listed
 from tests.unit.test_campaigns import Worker as AnyWorker
@@ -325,3 +338,46 @@ def test_a_worker_remembers_so_many_hosts_and_forgets_those_that_were_linked_to_
     assert not names.is_met("quivot-two.top")
     assert names.is_met("quivot-one.top")
     assert names.is_met("quivot-red.top")
+
+
+def shared_lures(tmp_path: Path) -> Sequence[Recorded]:
+    rows = [
+        {
+            "account_id": f"a-{n}",
+            "label": 1,
+            "t": 1_700_000_000 + n,
+            "text": "hello there",
+            "urls": [f"https://{host}/"],
+        }
+        for n, host in enumerate(lookalikes(40))
+    ]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return read(tmp_path / "rows.jsonl").uploads
+
+
+def test_accounts_of_a_labelled_stream_belong_to_the_campaigns_that_a_worker_with_these_models_finds(
+    model: NameModel, tmp_path: Path
+) -> None:
+    uploads, card = shared_lures(tmp_path), load_scorecard(None)
+
+    with_names = fold_stream(uploads, card, None, (), names=model).last()
+    without = fold_stream(uploads, card, None, ()).last()
+
+    place = PLACE["name_campaign"]
+    assert sum(one.vector[place] >= 4 for one in with_names.values()) >= 38
+    assert {one.vector[place] for one in without.values()} <= {0.0}
+
+
+def test_vectors_that_a_replay_writes_have_what_the_models_read(model: NameModel, tmp_path: Path) -> None:
+    events = [(upload.label, attempted(upload.request, upload.at_us)) for upload in shared_lures(tmp_path)]
+    shipped = load_models(None)
+    shares = LinkModel(
+        np.ones(1 << NAME_BITS, np.int16), np.ones(1 << TABLE_BITS, np.int16), 1e-3, 0.5, 1.0, 0.0, "test"
+    )
+    models = replace(shipped, read={**shipped.read, "links": shares, "names": model})
+
+    *_, last = vectors(events, models)
+
+    assert last.features["name_campaign"] >= 4
+    assert not isnan(last.features["caption_odds"])
+    assert not isnan(last.features["link_odds"])

@@ -30,8 +30,8 @@ def answered(
         return TakeResult(standing, False, False, None, (), now_us, limits_of=staff), None
     what = request.fingerprint
     never_refuse = standing.override_in_force(now_us) is not None
-    is_changed = known is not None and known.refusal is not None and (never_refuse or staff is not None)
-    if known is not None and known.answers(now_us) and not is_changed:
+    is_changed = request.judges_anew or never_refuse or staff is not None
+    if known is not None and known.answers(now_us) and not (is_changed and known.refusal is not None):
         return _repeated(request, known, what, standing, now_us)
     is_anew = known is not None and (known.is_anew or known.state is not ReservationState.REFUSED)
     until_us = now_us + limits.lifetime_us

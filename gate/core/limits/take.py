@@ -86,7 +86,8 @@ class TakeRequest(msgspec.Struct, frozen=True, gc=False):
     `upload_id` already answered within the class's `lifetime_us` gets the same answer again without being charged again,
     if it is of the same `class_`, `kind`, network, device and size; `attempt` names the check among all checks. An account
     that a staff override gives the limits of another class is not taken from, unless `keep_limits`: the answer names that
-    class. `now_us` is the recorded time of a replay; None means the store's own clock.
+    class. With `judges_anew` no refusal of the upload is repeated, as where staff have given the account other limits or let
+    it in. `now_us` is the recorded time of a replay; None means the store's own clock.
     """
 
     account: str
@@ -101,6 +102,7 @@ class TakeRequest(msgspec.Struct, frozen=True, gc=False):
     kind: str | None = None
     attempt: int = 0
     keep_limits: bool = False
+    judges_anew: bool = False
 
     @property
     def fingerprint(self) -> str:

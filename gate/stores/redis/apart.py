@@ -94,8 +94,13 @@ def own_request(request: TakeRequest) -> TakeRequest:
     return replace(request, class_limits=parts_of(request.class_limits).own)
 
 
-def further_requests(request: TakeRequest, lenient: bool) -> list[tuple[str, TakeRequest]]:
-    """The other parts of a check, each with its kind."""
+def further_requests(request: TakeRequest, own: TakeResult) -> list[tuple[str, TakeRequest]]:
+    """The other parts of a check whose account's part was answered so, each with its kind.
+
+    They know no override: a part refuses nobody whom staff let in, and repeats no refusal of before staff changed the limits.
+    """
+    lenient = own.standing.override_in_force(own.now_us) is not None
+    judges_anew = lenient or own.standing.limits_of(own.now_us) is not None
     parts = parts_of(request.class_limits)
     named = [(part, part.kind) for part in parts.shared]
     if parts.device is not None and request.device is not None:
@@ -114,6 +119,7 @@ def further_requests(request: TakeRequest, lenient: bool) -> list[tuple[str, Tak
                 now_us=request.now_us,
                 attempt=request.attempt,
                 keep_limits=True,
+                judges_anew=judges_anew,
             ),
         )
         for part, entity in named
@@ -130,7 +136,7 @@ def further_entities(kinds: Collection[str], fingerprint: str) -> list[str]:
 def together(request: TakeRequest, own: TakeResult, others: Sequence[TakeResult]) -> TakeResult:
     """The answer to a check whose account's part took, from the answers to all parts.
 
-    Where an override lets the account in, a part takes what fits; one that repeats what it refused before takes nothing.
+    Where an override lets the account in, a part takes what fits.
     """
     lets_in = own.standing.override_in_force(own.now_us) is not None
     if any(each.conflict for each in others) and not lets_in:

@@ -179,7 +179,7 @@ class ClusterTakeLane:
         further: list[tuple[int, str, TakeRequest]] = []
         for n, (item, own) in enumerate(zip(items, found, strict=True)):
             if isinstance(own, TakeResult) and own.charged:
-                further += [(n, kind, part) for kind, part in further_requests(item, _is_lenient(own))]
+                further += [(n, kind, part) for kind, part in further_requests(item, own)]
         if further:
             outcomes = await self._take([(kind, part) for _, kind, part in further], until_s)
             parts: dict[int, list[tuple[TakeRequest, Outcome]]] = defaultdict(list)
@@ -271,7 +271,3 @@ class ClusterTakeLane:
             await self._line.pipeline(calls, within_s)
             kept = self._scripts.all_of(kind)
             self._described[kind] = [*(each for each in known if any(each is one for one in kept)), unrolled]
-
-
-def _is_lenient(own: TakeResult) -> bool:
-    return own.standing.override_in_force(own.now_us) is not None

@@ -198,7 +198,8 @@ def read_buckets(value: bytes | None, account: bool = False) -> tuple[dict[bytes
     """
     if not value:
         return {}, b""
-    count, behind = value[0] % NARROW, _ACCOUNT if value[0] >= NARROW else _WIDE_ACCOUNT
+    is_narrow = value[0] >= NARROW
+    count, behind = value[0] - NARROW * is_narrow, _ACCOUNT if is_narrow else _WIDE_ACCOUNT
     start = 1 + 12 * count
     if len(value) < start + (behind.size if account else 0):
         return {}, b""
@@ -242,13 +243,38 @@ def located(records: bytes, name: bytes) -> bytes | None:
 def read_reservation(record: bytes) -> tuple[Reservation, bytes]:
     """The reservation in `record` without what was taken, and the bytes that say so. Raises StateUnreadable."""
     try:
+        what = _read_fingerprint(fingerprint_in(record))
+        _, _, size, _, _ = what.split("\n")
+        int(size)
+    except ValueError as error:
+        raise StateUnreadable(f"not a reservation: {error}") from error
+    kept, flags, at = _read_answer(record, what)
+    end, holders = len(record), ()
+    if flags & _HELD:
+        end -= 1 + 4 * record[-1]
+        if end < at:
+            raise StateUnreadable("a reservation that names more checks than it can hold")
+        holders = struct.unpack_from(f"<{record[-1]}I", record, end)
+    kept = msgspec.structs.replace(kept, holders=holders)
+    is_open = kept.state is ReservationState.OPEN
+    return kept, bytes([flags & _LISTED]) + (record[at:end] if is_open else b"")
+
+
+def read_answer(record: bytes, what: str) -> Reservation:
+    """What a check of the upload is answered: the reservation without what was taken and who has the answer.
+
+    `what` stands in the place of the fingerprint in the record, which need not be readable. Raises StateUnreadable.
+    """
+    return _read_answer(record, what)[0]
+
+
+def _read_answer(record: bytes, what: str) -> tuple[Reservation, int, int]:
+    """The same, its flags, and where what was taken begins."""
+    try:
         at = 3 + record[2]
         state, flags, attempt, began, span, length = _HEAD.unpack_from(record, at)
         if not 0.0 <= began <= LATEST_TAT_US:
             raise StateUnreadable("a reservation that began at no time")
-        what = _read_fingerprint(fingerprint_in(record))
-        _, _, size, _, _ = what.split("\n")
-        int(size)
         at += _HEAD.size + length
         names, standing = b"", Standing()
         if flags & _NAMES:
@@ -260,29 +286,28 @@ def read_reservation(record: bytes) -> tuple[Reservation, bytes]:
                 raise StateUnreadable("a reservation whose risk cannot be true")
             standing = Standing(risk, int(scored_at), as_of_us=int(began), acts=not flags & _DOES_NOT_ACT)
             at += _TIMES.size
-        end = len(record)
-        holders: tuple[int, ...] = ()
-        if flags & _HELD:
-            end -= 1 + 4 * record[-1]
-            holders = struct.unpack_from(f"<{record[-1]}I", record, end)
+        if at > len(record):
+            raise StateUnreadable("a reservation that is cut short")
         until = int(began) + int.from_bytes(span, "little")
-        shadow = tuple(names.decode().split("\n")) if names else ()
+        shadow = tuple(names.decode(errors="replace").split("\n")) if names else ()
         refused = state == ReservationState.REFUSED
         kept = Reservation(
             what, ReservationState(state), attempt, int(began), until, standing, () if refused else shadow, (),
             Refusal(shadow[0], until) if refused else None, bool(flags & _RETURNS),
-            flags & (_SHARED | _HELD) == _SHARED, holders, bool(flags & _ANEW),
+            flags & (_SHARED | _HELD) == _SHARED, (), bool(flags & _ANEW),
         )  # fmt: skip
-        is_open = state == ReservationState.OPEN
-        return kept, bytes([flags & _LISTED]) + (record[at:end] if is_open else b"")
+        return kept, flags, at
     except (IndexError, ValueError, OverflowError, struct.error) as error:
         raise StateUnreadable(f"not a reservation: {error}") from error
 
 
 def fingerprint_in(record: bytes) -> bytes:
-    """The fingerprint as the reservation has it."""
-    at = 3 + record[2]
-    *_, length = _HEAD.unpack_from(record, at)
+    """The fingerprint as the reservation has it. Raises StateUnreadable."""
+    try:
+        at = 3 + record[2]
+        *_, length = _HEAD.unpack_from(record, at)
+    except (IndexError, struct.error) as error:
+        raise StateUnreadable(f"not a reservation: {error}") from error
     return record[at + _HEAD.size : at + _HEAD.size + length]
 
 

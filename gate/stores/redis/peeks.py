@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from msgspec.structs import replace
-
 from gate.core.limits.answer import answered
 from gate.core.limits.gcra import LATEST_TAT_US, Flights, Tats, rooms
 from gate.core.limits.reservation import Reservation
@@ -77,13 +75,13 @@ def _bucket_keys(prefix: str, entities: Sequence[str], account: str, is_clustere
 
 
 def _known(record: bytes | None, request: TakeRequest) -> Reservation | None:
-    """The reservation, with the fingerprint of the request if that is what is stored."""
+    """The reservation, with the fingerprint of the request if that is what is stored, and none otherwise."""
+    if record is None:
+        return None
     try:
-        if record is None:
-            return None
-        known, _ = layout.read_reservation(record)
-        is_same = layout.fingerprint_in(record) in (Batch.fingerprint(request, {}), request.fingerprint.encode())
-        return replace(known, what=request.fingerprint) if is_same else known
+        stored = layout.fingerprint_in(record)
+        is_same = stored in (Batch.fingerprint(request, {}), request.fingerprint.encode())
+        return layout.read_answer(record, request.fingerprint if is_same else "")
     except StateUnreadable:
         return None
 

@@ -26,7 +26,7 @@ from gate.stores.redis.unrolled import Unrolled
 
 _CHARGED, _REPEATED, _SCORED, _NEVER_FITS, _UNREADABLE, _DOES_NOT_ACT, _CONFLICT, _LIMITS = 1, 2, 4, 8, 16, 32, 64, 128
 _RESENT: Final = _CHARGED | _REPEATED | _NEVER_FITS
-_KEEP_LIMITS, _RECORDED = 8, 16
+_JUDGES_ANEW, _KEEP_LIMITS, _RECORDED = 4, 8, 16
 _ANSWER: Final = struct.Struct("<BdBH")
 _TIMES: Final = struct.Struct("<ddddd")
 _TIMES_FOLLOW: Final = 128
@@ -105,7 +105,7 @@ class Batch:
                     count = d
                     shown.append(f"{begin_device[len(device)]}{device}\r\n")
             now_us, size, attempt = request.now_us, request.size, request.attempt
-            if request.hot is not None or request.keep_limits or now_us is not None:
+            if request.hot is not None or request.keep_limits or request.judges_anew or now_us is not None:
                 special = self._special(n, request)
             what = fingerprints[n]
             if alone is None:
@@ -189,10 +189,13 @@ class Batch:
         return costs + [flying.get(keys.in_flight(subject, request), 0) for subject in subjects]
 
     def _special(self, n: int, request: TakeRequest) -> int:
-        """The rare parts of a request: a hot fact, which is kept for the answer; limits to keep; a recorded clock."""
+        """The rare parts of a request: a hot fact, which is kept for the answer; limits to keep; refusals that are not repeated;
+        a recorded clock."""
         special = _RECORDED if request.now_us is not None else 0
         if request.keep_limits:
             special += _KEEP_LIMITS
+        if request.judges_anew:
+            special += _JUDGES_ANEW
         if request.hot is not None:
             refused_by = request.class_limits.refused_by(request.hot)
             self._hot[n] = request.hot, refused_by is not RefusedByHot.NOBODY

@@ -6,9 +6,10 @@
 -- KEYS     the keys that are read: shared entities, the last of them the list of what is due; accounts, each followed by its
 --          score and its override; networks and devices; what is in flight. Then, one a request, the upload's own key
 -- ARGV[1]  number of requests (u16), then for each  number of its class (u8), whom a hot fact refuses (u8: 0 nobody, 1 an
---          account whose score does not count, 2 anybody; + 8: keep these limits, + 16: a recorded clock), key numbers of
---          account, network, device (u16, 0: unknown), attempt (u32), length of the fingerprint (u16), costs that count bytes
---          (doubles), key numbers of what is in flight (u16), the fingerprint, now if it is recorded (double)
+--          account whose score does not count, 2 anybody; + 4: repeat no refusal, + 8: keep these limits, + 16: a recorded
+--          clock), key numbers of account, network, device (u16, 0: unknown), attempt (u32), length of the fingerprint (u16),
+--          costs that count bytes (doubles), key numbers of what is in flight (u16), the fingerprint, now if it is recorded
+--          (double)
 -- Reply    first the answers, for each request  flags (1 charged, 2 repeated, 4 scored, 8 never fits, or with 1: by this very
 --          check, which was sent again, 16 a stored value was not believed, 32 the score does not act, 64 other content, 128
 --          limits of another class), wait (double), number of a class (u8, 0: none; + 128: times follow) and of a limit in it
@@ -222,7 +223,8 @@ local function reservation_of(record)
   end
   if p + left - 1 > #record then return nil end
   if flags % 2 == 1 then risk, at, p = U('<dd', record, p) end
-  if size ~= #record or state < 1 or state > 7 or not (is_time(began) and is_time(at) and risk >= 0 and risk <= 1) then return nil end
+  if size ~= #record or state < 1 or state > 7 or state == 5 and names == '' then return nil end
+  if not (is_time(began) and is_time(at) and risk >= 0 and risk <= 1) then return nil end
   return state, flags, attempt, began, began + span, what, names, risk, at
 end
 
@@ -347,8 +349,11 @@ for n = 1, count do
   if score then flags, risk, sat, half_life, base, unreadable = score_of(score) end
   local lenient, stop, staff = false, false, false
   if override then override, lenient, stop, staff = override_of(override) else override = '' end
-  local keep_limits = false
-  if hot >= 8 then hot, keep_limits = hot - 8, true end
+  local keep_limits, judges_anew = false, false
+  if hot >= 4 then
+    if hot >= 8 then hot, keep_limits = hot - 8, true end
+    if hot >= 4 then hot, judges_anew = hot - 4, true end
+  end
   if not lenient and not stop then
     local counts = flags >= 4 and now - sat <= AGE[by]
     stop = counts and flags < 32 and risk >= REFUSE[by] or hot == 2 or hot == 1 and not counts
@@ -381,7 +386,7 @@ for n = 1, count do
       if not state then
         unreadable, anew = true, 128
       elseif now < till and state ~= 3 and state ~= 4 and state ~= 7
-        and (state ~= 5 or now >= began and not (lenient or staff)) then
+        and (state ~= 5 or now >= began and not (lenient or staff or judges_anew)) then
         answered = true
         if asked ~= what and short(asked) ~= what then
           flags = flags + 64
