@@ -15,7 +15,6 @@ from types import CoroutineType, FunctionType, MethodType
 import pytest
 from running_gate import CHECK, running_gate
 
-from gate.serve.hot.connection import HotConnection
 from gate.stores.redis.accounts import RedisAccountStore
 
 ROUNDS = 50
@@ -89,18 +88,6 @@ async def exchange(connection: socket.socket, sent: bytes) -> bytes:
             length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
             if len(body) >= int(length.partition(b":")[2]):
                 return answer
-
-
-async def test_no_connection_leaves_cyclic_garbage(tmp_path: Path) -> None:
-    with kept_garbage() as garbage:
-        async with running_gate(tmp_path) as gate:
-            for each in REQUESTS["checks"]:
-                with socket.create_connection(("127.0.0.1", gate.port)) as connection:
-                    connection.setblocking(False)
-                    await exchange(connection, each)
-
-    left = sum(isinstance(each, HotConnection) for each in garbage)
-    assert left < FEW
 
 
 @pytest.fixture(params=["memory", "redis"])

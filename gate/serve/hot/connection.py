@@ -126,7 +126,7 @@ class HotConnection(asyncio.Protocol):
         if reading is not None and reading.early is None and not self._in_head:
             incomplete = RequestRejected("body.incomplete", "the connection closed before the body was complete")
             self._edge.app.refused(reading, incomplete)
-        del self._parser, self._transport  # both refer to this object
+        del self._parser  # it refers to this object
         self._edge.lost(self, self._answering)
 
     # The parser
@@ -311,7 +311,6 @@ class HotConnection(asyncio.Protocol):
 
     def _answered(self, request: HotRequest, response: Response) -> None:
         self._answering = None
-        request.handling = None  # it refers to the request: a cycle would stay until a collection, which takes long
         if request.gone:
             self._edge.answered_nobody(request)
             return
