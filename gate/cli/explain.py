@@ -30,6 +30,10 @@ STORE_DEADLINE_S = 2.0
 MOST_READ = 5_000
 """Of so many accounts the riskiest are shown."""
 SHOWN = 10
+MOST_RISK = 1.0
+ONLY_WHERE_HOT: Final = (
+    ", if its upload meets a hot fact: a device or network that many share, or an upload right after sign-up"
+)
 
 T = TypeVar("T")
 
@@ -104,8 +108,9 @@ def _pauses(
     addresses: Addresses, account: str, class_: str | None, risk: float | None, away: StoreUnavailable | None
 ) -> list[str]:
     """The pauses that may hold the account's uploads, those that let accounts back and those of the host's break-glass
-    file included: a part of an upload that is not known may be in their scope. `away` is why Redis does not answer, if
-    it does not: gates go on by the score that they knew, so each pause by score may hold the account then.
+    file included: a part of an upload that is not known may be in their scope. A pause by score may also hold an account
+    without such a score whose upload meets a hot fact. `away` is why Redis does not answer, if it does not: gates go on by
+    the score that they knew, so each pause by score may hold the account then.
     """
     from gate.cli.status_view import read_view
 
@@ -116,15 +121,18 @@ def _pauses(
         return []
     say(*(f"warning: {note}" for note in view.notes))
     board, now_us = view.board, view.now_us
-    risk = risk if away is None else 1.0
+    risk = risk if away is None else MOST_RISK
     glass = [pause for pause in board.break_glass if pause.active(now_us) or pause.ramping(now_us)]
     shared = [pause for pause in (*board.active(now_us), *ramping(board, now_us)) if pause.id not in board.lifted]
     where = dict.fromkeys((pause.id for pause in glass), ", from the host's break-glass file")
-    return [
-        f"{pause.id}: {_sentence(pause, now_us)}{where.get(pause.id, '')}"
-        for pause in (*glass, *shared)
-        if may_hold(pause, account, class_, risk, now_us)
-    ]
+    found: list[str] = []
+    for pause in (*glass, *shared):
+        line = f"{pause.id}: {_sentence(pause, now_us)}{where.get(pause.id, '')}"
+        if may_hold(pause, account, class_, risk, now_us):
+            found.append(line)
+        elif may_hold(pause, account, class_, MOST_RISK, now_us):
+            found.append(f"{line}{ONLY_WHERE_HOT}")
+    return found
 
 
 def _sentence(pause: Pause, now_us: int) -> str:

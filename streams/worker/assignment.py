@@ -190,8 +190,8 @@ class Partitions:
         self.wake.set()
 
     def count(self) -> None:
-        """Update the gauges."""
-        owners = [partition.owner for partition in self._all.values() if partition.owner is not None]
+        """Update the gauges. A partition that this worker is giving up has none any more."""
+        owners = [partition.owner for partition in self.mine if partition.owner is not None]
         self._metrics.partitions.set(len(self.mine))
         self._metrics.halted.set(len(self.in_state(State.HALTED)))
         self._metrics.quarantined.set(sum(p.breaker.verdict is BreakerVerdict.QUARANTINE for p in self.mine))

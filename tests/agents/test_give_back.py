@@ -18,7 +18,8 @@ from streams.worker.assignment import Partitions
 from streams.worker.commit import Owner, Where
 from streams.worker.metrics import WorkerMetrics
 from streams.worker.outage import Outage
-from streams.worker.partition import Partition
+from streams.worker.partition import Partition, State
+from streams.worker.scores_to_redis import ScoresToRedis
 
 NOW_MS = 1_795_428_000_000
 
@@ -85,3 +86,22 @@ def test_counts_of_an_owner_that_ends_with_uncommitted_batches_are_taken_again()
 
     assert before == []
     assert again == taken
+
+
+def test_a_partition_that_is_given_up_has_no_gauges_any_more_though_its_batches_are_still_committed() -> None:
+    registry = CollectorRegistry()
+    metrics, up = WorkerMetrics(registry), Outage("Kafka", lambda up: None)
+    partitions = Partitions(Where("k:1", Topics(), "g"), None, metrics, up, up)
+    partition = partitions._all[3] = Partition(3, partitions)
+    partition.owner = Owner(partitions.where, partition.accounts, ScoresToRedis(None, up, 3), partition)
+    partition.state = State.LIVE
+    partitions.count()
+    before = registry.get_sample_value("upload_gate_worker_state_bytes", {"partition": "3"})
+
+    metrics.forget_partition(3)
+    partition.state = State.SETTLING
+    partitions.count()
+
+    assert before == 0
+    assert registry.get_sample_value("upload_gate_worker_state_bytes", {"partition": "3"}) is None
+    assert registry.get_sample_value("upload_gate_worker_partition_accounts", {"partition": "3"}) is None

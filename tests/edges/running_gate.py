@@ -30,6 +30,7 @@ from gate.stores.disk.snapshot import BoardSnapshot
 from gate.stores.local_buckets import LocalBuckets
 from gate.stores.memory.accounts import MemoryAccountStore
 from gate.stores.memory.boards import MemoryBoardStore
+from gate.stores.redis.accounts import RedisAccountStore
 
 CHECK = {"upload_id": "u-1", "account": {"id": "a-1", "class": "new"}, "media": {"kind": "image"}}
 
@@ -57,7 +58,7 @@ class Gate:
     check: Check
     watch: Watch
     boards: MemoryBoardStore
-    accounts: MemoryAccountStore
+    accounts: MemoryAccountStore | RedisAccountStore
     app: GateApp
     admin_app: AdminApp
 
@@ -73,11 +74,15 @@ class Gate:
 
 @asynccontextmanager
 async def running_gate(
-    state: Path, limits: EdgeLimits = NO_LIMITS, takes_reports: bool = False, jitter: float = 0.0
-) -> AsyncIterator[Gate]:
-    """A gate on free loopback ports, whose jitter is always the same; the watch is not running. It may take reports."""
+    state: Path, limits: EdgeLimits = NO_LIMITS, takes_reports: bool = False, jitter: float = 0.0,
+    stored: RedisAccountStore | None = None,
+) -> AsyncIterator[Gate]:  # fmt: skip
+    """A gate on free loopback ports, whose jitter is always the same; the watch is not running. It may take reports.
+
+    It keeps its accounts in memory unless they are `stored`.
+    """
     clock = SystemClock()
-    accounts, boards = MemoryAccountStore(clock), MemoryBoardStore(clock)
+    accounts, boards = stored or MemoryAccountStore(clock), MemoryBoardStore(clock)
     counts = Counts()
     reports = Reports(accounts, counts, every_s=0.05)
     check = Check(

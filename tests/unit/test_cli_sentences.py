@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -37,6 +38,7 @@ from gate.ports.boards import Acknowledgement, Gates
 from gate.records.board_document import board_digest
 from gate.records.board_page import board_page, decode_board_page
 from gate.records.pause import pause_document
+from gate.stores.redis.boards import RedisBoardStore
 
 NOON_US = 1_800_000_000_000_000
 NEW = Scope(classes=frozenset(("new",)), kinds=frozenset(("image", "video")))
@@ -409,6 +411,37 @@ def test_without_redis_explain_shows_the_pauses_that_the_gate_at_hand_obeys(
     ]
     assert "from the host's break-glass file" in out.splitlines()[0]
     assert "cannot be reached" in err
+
+
+def test_explain_names_pauses_by_score_that_hold_an_account_only_on_a_hot_device(
+    tmp_path: Path, redis_url: str, unique: Callable[[], str], monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    now_us = time.time_ns() // 1_000
+    monkeypatch.setenv("UPLOAD_GATE_PREFIX", f"{unique()}:")
+    by_score = replace(
+        PAUSE,
+        id="p-3",
+        set_at_us=now_us,
+        starts_at_us=None,
+        expires_at_us=now_us + 600_000_000,
+        scope=Scope(risk_from=0.9),
+    )
+    of_others = replace(by_score, id="p-4", scope=Scope(risk_from=0.9, accounts=frozenset({"b"})))
+
+    async def store() -> None:
+        boards = RedisBoardStore(redis_url, prefix=os.environ["UPLOAD_GATE_PREFIX"])
+        assert await boards.replace(0, Board({pause.id: pause for pause in (by_score, of_others)}))
+        await boards.close()
+
+    asyncio.run(store())
+    ended = cli.run(["explain", "a-1", "--state", str(tmp_path), "--redis", redis_url])
+
+    out, _ = capsys.readouterr()
+    (line,) = [line for line in out.splitlines() if line.startswith("may be met")]
+    assert ended == 0
+    assert line.startswith("may be met by p-3: ")
+    assert line.endswith(explain.ONLY_WHERE_HOT)
 
 
 def test_an_explained_score_is_the_decayed_one_that_checks_judge_by() -> None:

@@ -87,10 +87,9 @@ class Handling(Generic[Requests, Responses]):
             else:
                 next_one = self._work.send(None)
         except StopIteration as end:
-            self._awaited = None
-            self._answered(self._request, end.value)
+            self._answered(self._end(), end.value)
         except asyncio.CancelledError:
-            self._awaited = None
+            self._end()
         else:
             self._awaited = next_one
             if next_one is None:  # only the turn of the loop is awaited
@@ -99,6 +98,13 @@ class Handling(Generic[Requests, Responses]):
                 next_one._asyncio_future_blocking = False  # as a task tells the future that it is awaited
                 add_callback = getattr(next_one, "add_prompt_callback", next_one.add_done_callback)
                 add_callback(self.go_on)
+
+    def _end(self) -> Requests:
+        """Let go of what was worked on, and return it: it refers to this work, and only a collection would free the two."""
+        request = self._request
+        del self._request
+        self._awaited = None
+        return request
 
     def cancel(self) -> None:
         """Raise CancelledError where the work waits. Work that has ended stays as it is."""
