@@ -21,7 +21,8 @@ Common = tuple[int, str, int, int, int, str, int, float, bool, str]
 def with_bytes_each(scores: Iterable[Score]) -> list[EncodedScore]:
     """`with_bytes` of each score, in their order. Takes each only when the one before is written."""
     made = tuple.__new__  # a named tuple's own constructor takes twice as long
-    encode, encoded = _encode, list[EncodedScore]()
+    encode = _encode
+    encoded: list[EncodedScore] = []
     last_second, second = 0, _second(0)
     last_risks, risk = (0.0, 0.0, 0.0), _risk(0.0, 0.0, 0.0)
     last: Common | None = None
