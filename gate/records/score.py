@@ -61,7 +61,9 @@ _SECTIONS: Final = (
 )
 
 
-class _Reason(msgspec.Struct, gc=False):
+class ReasonDocument(msgspec.Struct, gc=False):
+    """A reason as it is written."""
+
     signal: str
     value: float | None
     weight: float
@@ -89,7 +91,7 @@ class _Score(msgspec.Struct, gc=False):
     bot: float
     scam: float
     risk: float
-    reasons: list[_Reason]
+    reasons: list[ReasonDocument]
     at: datetime
     scored_at: datetime
     stamp: _Stamp
@@ -117,13 +119,6 @@ _rounded_weight = lru_cache(maxsize=256)(rounded)  # a scorecard has a few hundr
 
 def encode_score(score: Score) -> bytes:
     """`score` as one JSON object. Equal scores give equal bytes. Raises ValueError on a number that is not finite."""
-    if score.stamp.generation and not score.extra and score.shadow is None:  # as a worker makes it
-        return _of_parts(score)
-    return encode_whole(score)
-
-
-def encode_whole(score: Score) -> bytes:
-    """The same bytes, at more cost."""
     stamp, half_life_us = score.stamp, score.half_life_us
     # a stamp with a generation has all fields, and is written as it stands
     written: Any = stamp if stamp.generation else _Stamp(stamp.epoch, stamp.offset)
@@ -133,7 +128,7 @@ def encode_whole(score: Score) -> bytes:
             round(score.bot * 1_000_000) / 1_000_000,
             round(score.scam * 1_000_000) / 1_000_000,
             round(score.risk * 1_000_000) / 1_000_000,
-            list(map(_reason, score.reasons)),
+            list(map(reason_document, score.reasons)),
             time_of(score.at_us),
             time_of(score.scored_at_us),
             written,
@@ -149,59 +144,6 @@ def encode_whole(score: Score) -> bytes:
     return with_unknown_fields(data, score.extra) if score.extra else data
 
 
-def _of_parts(score: Score) -> bytes:
-    """The score of parts that recur: most accounts have the same few risks, reasons and seconds."""
-    stamp, at_us, scored_at_us = score.stamp, score.at_us, score.scored_at_us
-    reasons = ",".join(map(_reason_part, score.reasons)) if score.reasons else ""
-    return (
-        f'{{"account":{_json(score.account)},{_risk_part(score.bot, score.scam, score.risk)},"reasons":[{reasons}],'
-        f'"at":{_time_part(at_us)},"scored_at":{_time_of_batch(scored_at_us)},{_epoch_part(stamp.epoch)}{stamp.offset},'
-        f'"partition":{stamp.partition},"partitions":{stamp.partitions},"generation":{stamp.generation}}},'
-        f"{_end_part(score.scorecard, score.half_life_us, score.base, bool(score.acts), score.models)}"
-    ).encode()
-
-
-def _json(value: object) -> str:
-    return _encode(value).decode()
-
-
-@lru_cache(maxsize=4096)
-def _risk_part(bot: float, scam: float, risk: float) -> str:
-    return f'"bot":{_json(rounded(bot))},"scam":{_json(rounded(scam))},"risk":{_json(rounded(risk))}'
-
-
-@lru_cache(maxsize=4096)
-def _reason_part(reason: Reason) -> str:
-    return _json(_reason(reason))
-
-
-def _time_part(us: int) -> str:
-    second, fraction = divmod(us, 1_000_000)
-    return f'{_second_part(second)}.{fraction:06d}Z"' if fraction else f'{_second_part(second)}Z"'
-
-
-_time_of_batch = lru_cache(maxsize=4)(_time_part)  # the scores of a batch are made at one time
-
-
-@lru_cache(maxsize=1024)
-def _second_part(second: int) -> str:
-    return _json(time_of(second * 1_000_000))[:-2]
-
-
-@lru_cache(maxsize=64)
-def _epoch_part(epoch: str) -> str:
-    return f'"stamp":{{"epoch":{_json(epoch)},"offset":'
-
-
-@lru_cache(maxsize=64)
-def _end_part(scorecard: str, half_life_us: int, base: float, acts: bool, models: str) -> str:
-    """The rest of the document, from the scorecard on."""
-    decay = f',"half_life":{_json(half_life_us / 1_000_000)},"base":{_json(rounded(base))}' if half_life_us else ""
-    late = "" if acts else ',"acts":false'
-    made_of = f',"models":{_json(models)}' if models else ""
-    return f'"scorecard":{_json(scorecard)},"version":{VERSION}{decay}{late}{made_of}}}'
-
-
 def _shadow(shadow: ShadowScore) -> _Shadow:
     bot, scam, risk = rounded(shadow.bot), rounded(shadow.scam), rounded(shadow.risk)
     return _Shadow(bot, scam, risk, shadow.scorecard, shadow.models or msgspec.UNSET)
@@ -213,9 +155,10 @@ def _read_shadow(shadow: _Shadow | msgspec.UnsetType | None) -> ShadowScore | No
     return ShadowScore(shadow.bot, shadow.scam, shadow.risk, shadow.scorecard, shadow.models or "")
 
 
-def _reason(reason: Reason) -> _Reason:
+def reason_document(reason: Reason) -> ReasonDocument:
+    """The reason as it is written, with rounded numbers."""
     value, second = reason.value, reason.second
-    return _Reason(
+    return ReasonDocument(
         reason.signal,
         None if value is None else round(value * 1_000_000) / 1_000_000,
         _rounded_weight(reason.weight),

@@ -198,6 +198,8 @@ def _of_third(facts: Facts) -> Facts:
     """The facts of a state of the third layout, which differs in these fields only."""
     facts.contents, facts.templates, facts.hosts = map(shortened, (facts.contents, facts.templates, facts.hosts))
     facts.layouts = trimmed(facts.layouts)
+    if facts.removals and not facts.blamed:
+        facts.blamed = 1
     return facts
 
 

@@ -1,7 +1,8 @@
 """Converts states of earlier layouts to the fields of the one in force, so that no account loses its history.
 
 The third layout kept marks of four bytes in the rings of contents, templates and hosts, of which the first three stay,
-and counted captions of every layout, also where there were none. The second layout differs in more.
+and counted captions of every layout, also where there were none; its first states did not say whether an account was
+ever blamed. The second layout differs in more.
 
 Decaying counters keep their values. The second layout kept a running mean and variance of gaps; they become as many
 gaps with the same mean and variance. Unnamed reports become separate reporters with the same weight. Hashes of networks
@@ -108,6 +109,7 @@ def migrated(body: bytes) -> dict[str, Any]:
         "devices": day + was.device.to_bytes(8, "big") if was.device else b"",
         "reporters": _reporters(was),
         "removals": counter_of(was.removals, was.blamed_us, WEEK_US),
+        "blamed": int(was.blamed_us > 0),
     }
 
 

@@ -1,6 +1,6 @@
-"""How well scores tell abusive accounts from honest ones: figures from labels and scores, and from rows without a server.
+"""How well scores tell abusive accounts from honest ones, from labels and scores; and the features after each event.
 
-Pure: where labels, rows and the scorecard come from is the caller's business.
+Pure: where labels, rows and models come from is the caller's business.
 """
 
 from __future__ import annotations
@@ -10,23 +10,17 @@ from dataclasses import dataclass
 
 import msgspec
 
-from gate.core.duration import DAY_US
 from gate.core.event import Attempted
-from streams.core.campaigns import Campaigns
-from streams.core.crowd import Backfill, Crowd
-from streams.core.events import encode, time_us
+from streams.core.crowd import Crowd
+from streams.core.events import encode
 from streams.core.facts import unpack
 from streams.core.features import features, named
 from streams.core.models.alphabet import build_alphabet
-from streams.core.scorecard import Scorecard
 from streams.files.model_directory import Models
 from streams.files.public_suffixes import load_web_links
 from streams.pipeline.hashes import Hashes
-from streams.pipeline.rescore import backfilled
-from streams.pipeline.stamps import Stamps
-from streams.pipeline.step import Record, Scoring, process, surroundings
+from streams.pipeline.step import Record, process, surroundings
 
-BATCH = 100
 MAX_FALSE_POSITIVES = 0.01
 
 
@@ -45,47 +39,6 @@ def figures(labelled: Iterable[tuple[int, float]]) -> Figures:
     pairs = [(label, score) for label, score in labelled if label in (0, 1)]
     abusive = sum(label for label, _ in pairs)
     return Figures(len(pairs), abusive, auc(pairs), recall_at(pairs, MAX_FALSE_POSITIVES))
-
-
-def offline(labelled: Iterable[tuple[int, Attempted]], scorecard: Scorecard, batch: int = BATCH) -> Figures:
-    """The figures for (label, event) pairs in stream order, by the last risk of each account; no server, no gate.
-
-    An account is abusive if any of its events is, else benign if any is. All is one partition, folded `batch` events and
-    at most a day at a time, and every upload counts as let through: what the scorecard tells, before anybody acts on
-    it. An account whose surroundings have changed is scored again without an event, as by the worker.
-    """
-    states: dict[str, bytes] = {}
-    risks: dict[str, float] = {}
-    labels: dict[str, int] = {}
-    crowd = Crowd()
-    backfill, campaigns, stamps = Backfill(crowd), Campaigns(crowd, build_alphabet()), Stamps("offline", 0, (), 1)
-    hashes, web = Hashes(b""), load_web_links()
-    records: list[Record] = []
-
-    def fold() -> None:
-        effects = process(
-            records, states, crowd, scorecard, hashes, web, ("offline", 0), "offline", 0, stamps,
-            backfill=backfill, campaigns=campaigns,
-        )  # fmt: skip
-        states.update(effects.states)
-        risks.update((score.account, score.risk) for score, _ in effects.scores)
-
-    today = 0
-    for offset, (label, event) in enumerate(labelled):
-        account, day = event.account.id, time_us(event) // DAY_US
-        if records and (len(records) >= batch or day != today):
-            fold()
-            records.clear()
-        today = day
-        labels[account] = max(labels.get(account, label), label)
-        records.append(Record(offset, account.encode(), encode(event), (), 0))
-    if records:
-        fold()
-    scoring = Scoring(crowd, scorecard, stamps.stamp, 0, True, campaigns)
-    while backfill.waiting(0):
-        effects = backfilled(backfill, states, scoring, stamps, len(labels))
-        risks.update((score.account, score.risk) for score, _ in effects.scores)
-    return figures((label, risks.get(account, 0.0)) for account, label in labels.items())
 
 
 class LabelledVector(msgspec.Struct, frozen=True):

@@ -8,7 +8,7 @@ too (`touched`). The caller writes all of the effects or none.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from operator import attrgetter
@@ -18,7 +18,7 @@ import numpy as np
 
 from gate.core.score import Stamp
 from gate.ports.scores import EncodedScore
-from gate.records.score import with_bytes
+from gate.records.score_batches import with_bytes_each
 from streams.core.campaigns import NO_CAMPAIGNS, Campaigns
 from streams.core.crowd import HOST, MANY, Backfill, Crowd, ManySurroundings, Surroundings, account_number
 from streams.core.events import Fault
@@ -182,7 +182,7 @@ class Scoring(NamedTuple):
             (stamped(account, features.offset) for account, features in accounts.items()),
             self.acts,
         )
-        return list(map(with_bytes, scores))
+        return with_bytes_each(scores)
 
     def one(self, account: str, features: FactFeatures) -> EncodedScore:
         """The score of one account."""
@@ -257,7 +257,7 @@ def _crowd_counts(crowd: Crowd, campaigns: Campaigns | None, partition: int) -> 
 
 def _with_earlier(
     scores: list[EncodedScore],
-    changed: Iterable[str],
+    changed: Collection[str],
     states: Mapping[str, bytes],
     scoring: Scoring,
     backfill: Backfill,

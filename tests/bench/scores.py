@@ -10,6 +10,7 @@ from pathlib import Path
 from statistics import median
 
 from gate.core.score import Stamp
+from streams.files.model_directory import load_models
 from streams.files.scorecards import load_scorecard
 from streams.lab.evaluate import vectors
 from streams.lab.rows import attempted, read
@@ -34,14 +35,14 @@ def measure(stage: Stage, rounds: int) -> dict[Spec, list[float]]:
 
 
 def _vectors() -> list[list[float]]:
-    card = load_scorecard(None)
+    models = load_models(None)
     with tempfile.TemporaryDirectory() as directory:
         file = Path(directory) / "rows.jsonl"
         file.write_text("".join(json.dumps(row) + "\n" for row in labelled_rows(3, ROWS)))
         uploads = read(file).uploads
     return [
         list(one.features.values())
-        for one in vectors(((u.label, attempted(u.request, u.at_us)) for u in uploads), card)
+        for one in vectors(((u.label, attempted(u.request, u.at_us)) for u in uploads), models)
     ]
 
 

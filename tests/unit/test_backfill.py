@@ -89,6 +89,17 @@ def test_who_showed_a_device_first_is_scored_again_when_it_turns_out_to_be_share
     assert one.risks["a"] > alone
 
 
+@pytest.mark.parametrize("others", [0, 10])
+def test_those_with_new_scores_no_longer_wait_whether_many_or_few_have_one(others: int) -> None:
+    backfill = Backfill(Crowd())
+    backfill.give_back(0, ["a", "b", "c", "d"])
+
+    taken = backfill.take(0, 2, dict.fromkeys(["b", "d", *map(str, range(others))]))
+
+    assert taken == ["a", "c"]
+    assert backfill.waiting(0) == 0
+
+
 def test_members_of_the_batch_itself_are_scored_once() -> None:
     effects = Partition().batch(*(upload(n, f"a-{n}") for n in range(5)))
 

@@ -16,7 +16,7 @@ from streams.core.beats import gaps_ms
 from streams.core.crowd import Surroundings
 from streams.core.events import time_us
 from streams.core.facts import VERSION, Facts, latest_us, pack, unpack
-from streams.core.features import features, recent
+from streams.core.features import PLACE, features, recent
 from streams.core.fold import fold
 from streams.core.migration import WEEK_US, shortened, trimmed
 from streams.core.window import value
@@ -230,3 +230,26 @@ def test_counts_by_layout_end_with_the_last_that_was_met() -> None:
 def test_the_marks_of_a_ring_lose_their_last_byte() -> None:
     assert shortened(b"abcdefghijkl") == b"abcefgijk"
     assert shortened(b"") == b""
+
+
+def clean_completed(facts: Facts) -> float:
+    return features(facts, Surroundings())[PLACE["clean_completed"]]
+
+
+def test_what_arrived_of_an_account_that_was_blamed_does_not_speak_for_it_in_the_new_layout_either() -> None:
+    clean, blamed = (migrated_with(uploads=9, completed=9, last_us=AT_US, blamed_us=us) for us in (0, AT_US - DAY_US))
+
+    assert (clean_completed(clean), clean_completed(blamed)) == (9, 0)
+
+
+def test_a_removal_in_a_state_of_the_third_layout_is_blame_also_where_it_did_not_say_so() -> None:
+    def third(**values: Any) -> Facts:
+        return unpack(
+            b"\x03"
+            + msgspec.msgpack.encode(Facts(events=9, uploads=9, completed=9, latest_us=AT_US, last_us=AT_US, **values))
+        )
+
+    removed = [AT_US // WEEK_US, 1_024]
+
+    assert [clean_completed(third()), clean_completed(third(removals=removed))] == [9, 0]
+    assert third(removals=removed, blamed=3).blamed == 3

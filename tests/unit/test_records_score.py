@@ -19,11 +19,11 @@ from gate.records.score import (
     decode_score,
     decode_stored_score,
     encode_score,
-    encode_whole,
     rounded,
     stored_score,
     with_bytes,
 )
+from gate.records.score_batches import with_bytes_each
 
 SCORE = Score(
     account="a-17",
@@ -112,14 +112,29 @@ def test_a_score_of_parts_that_recur_is_written_as_a_whole_one(
 ) -> None:
     decaying = replace(score, reasons=tuple(reasons), half_life_us=half_life_us, base=base, acts=acts, models=models)
 
-    assert encode_score(decaying) == encode_whole(decaying)
+    assert with_bytes_each([decaying]) == [(decaying, encode_score(decaying))]
 
 
 @pytest.mark.parametrize("us", [0, 1, 999_999, 1_000_000, 1_700_000_000_120_000, -1, 253_402_300_799_999_999])
 def test_a_time_of_parts_is_written_as_a_whole_one(us: int) -> None:
     score = replace(SCORE, stamp=Stamp("c/t", 1, 0, 4, 7), at_us=us, scored_at_us=us)
 
-    assert encode_score(score) == encode_whole(score)
+    assert with_bytes_each([score]) == [(score, encode_score(score))]
+
+
+@given(st.lists(scores, max_size=6), st.data())
+def test_the_scores_of_a_batch_are_written_as_each_by_itself(some: list[Score], data: st.DataObject) -> None:
+    batch = [
+        replace(
+            data.draw(st.sampled_from(some)),
+            at_us=data.draw(st.sampled_from([0, 5, 1_000_000, 1_999_999])),
+            stamp=Stamp("c/t", 1, 0, data.draw(st.integers(0, 1)), data.draw(st.integers(0, 2))),
+            acts=data.draw(st.booleans()),
+        )
+        for _ in some
+    ]
+
+    assert with_bytes_each(iter(batch)) == [(score, encode_score(score)) for score in batch]
 
 
 @given(st.floats(-1000, 1000))

@@ -17,7 +17,7 @@ After a restart nothing is known: the members before it are not scored again.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 from streams.core.crowd.account_ids import AccountIds, account_number
@@ -85,17 +85,22 @@ class Backfill:
         self._look()
         return len(self._waiting.get(partition, ()))
 
-    def take(self, partition: int, most: int, scored: Iterable[str] = ()) -> list[str]:
+    def take(self, partition: int, most: int, scored: Collection[str] = ()) -> list[str]:
         """Up to `most` accounts of the partition that wait, those first that have waited longest.
 
-        The accounts `scored` have new scores, and no longer wait.
+        The accounts `scored` (keys of a dict, or a set) have new scores, and no longer wait.
         """
         self._look()
         waiting = self._waiting.get(partition)
         if not waiting:
             return []
-        for account in scored:
-            waiting.pop(account_number(account), None)
+        if len(waiting) < len(scored):  # hashing thousands of names to find a few takes longer
+            held = self._ids.held
+            have_scores = [hashed for hashed in waiting if held(hashed) in scored]
+        else:
+            have_scores = [hashed for hashed in map(account_number, scored) if hashed in waiting]
+        for hashed in have_scores:
+            waiting.pop(hashed, None)
         taken: list[str] = []
         for hashed in list(waiting):
             if len(taken) >= most:
