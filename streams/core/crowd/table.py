@@ -164,6 +164,10 @@ class CrowdTable:
         self.totals[value] = both
         return both
 
+    def may_be_published(self, partition: int, value: int) -> bool:
+        """False where no more than the floor's accounts of the partition are known; at less cost than `known`."""
+        return value in self.heard_of or self.own.may_exceed(partition, value, self.floor)
+
     def known(self, partition: int, value: int) -> Tails:
         """What is known of one partition: what was counted here merged with what was heard."""
         counts, heard = self.own.tails(partition, value), self.heard.tails(partition, value)
