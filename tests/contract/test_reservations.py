@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import random
 from collections.abc import AsyncIterator, Callable
 from typing import Protocol
 
@@ -644,3 +645,37 @@ async def test_a_second_gate_with_another_policy_gives_the_same_answer_and_settl
     assert [each.settled for each in found if isinstance(each, Settlement)] == [SettledAs.SETTLED] * 2
     left = await fill(redis_store)
     assert left == {**TAKEN, "bytes": BYTES.cost_us(20)}
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_a_peek_answers_as_the_take_that_follows_it(store: Store, seed: int) -> None:
+    rng, now_us = random.Random(seed), NOW_US
+    classes = of_subject("ip", "new", 3), of_subject("device", "trusted", 3)
+    store.expect(classes)
+    differ = []
+    for step in range(150):
+        now_us += rng.choice((0, 1, 1_000_000, 9_000_000))
+        account, of = rng.choice("ab"), classes[rng.random() < 0.3]
+        kind = rng.random()
+        if kind < 0.15:
+            outcome = rng.choice((UploadOutcome.FAILED, UploadOutcome.COMMITTED))
+            await settled(store, Report(account, f"u{rng.randrange(5)}", outcome), now_us=now_us)
+            continue
+        if kind < 0.2:
+            limits_of = rng.choice((None, None, "new", "trusted"))
+            staff = replace(override(rng.random() < 0.5, now_us + rng.choice((1, 20_000_000))), limits=limits_of)
+            await store.put_override(account, staff)
+        request = replace(
+            check(f"u{rng.randrange(5)}", of, rng.choice((10, 10, 10, 11)), now_us, account, rng.choice(("1f", "2f"))),
+            device=rng.choice((None, "2e", "3e")),
+        )  # fmt: skip
+
+        peeked, taken = (await store.peek(request)).result, await store.take(request)
+
+        if (
+            taken.standing.override is not None
+        ):  # which of the limits that refuse nobody has least room is told to nobody
+            peeked, taken = replace(peeked, room=None), replace(taken, room=None)
+        if peeked != taken:
+            differ.append((step, peeked, taken))
+    assert not differ, f"seed {seed}"

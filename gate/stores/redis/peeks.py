@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from gate.core.limits.answer import answered
 from gate.core.limits.gcra import LATEST_TAT_US, Flights, Tats, rooms
 from gate.core.limits.reservation import Reservation
-from gate.core.limits.take import Peek, TakeRequest
+from gate.core.limits.take import Peek, TakeRequest, TakeResult
 from gate.core.override import Override
 from gate.core.score import risk_at
-from gate.core.standing import Standing
+from gate.core.standing import UNKNOWN, Standing
 from gate.errors import StateUnreadable
 from gate.records.override import decode_stored_override, obeyed_override
 from gate.records.score import decode_stored_risk
 from gate.stores.redis import layout
-from gate.stores.redis.apart import entity_prefix
+from gate.stores.redis.apart import entity_prefix, further_requests, together
 from gate.stores.redis.connect import AnyLine
 from gate.stores.redis.take_batch import Batch
 
@@ -60,7 +60,29 @@ async def peek(line: AnyLine, prefix: str, request: TakeRequest, until_s: float)
     standing = _standing(values[2], values[3], now_us).meeting(request.hot)
     room = rooms(tats, open_, request.buckets, now_us)
     result, _ = answered(request, standing, _known(record, request), tats, open_, now_us)
+    if line.is_clustered:
+        result = _with_parts(request, result, dict(zip(entities, values[4:], strict=False)))
     return Peek(result, room)
+
+
+def _with_parts(request: TakeRequest, result: TakeResult, values: Mapping[str, bytes | None]) -> TakeResult:
+    """The answer on a Cluster, where a part in another slot may repeat what it answered before. `values` are by entity.
+
+    A part whose answer has a key of its own, as where dozens are kept of an entity, is judged anew.
+    """
+    own = request.class_limits.account
+    by_account = result.refusal is not None and own is not None and result.refusal.limit in {n.name for n in own.limits}
+    if by_account or not (result.charged or result.refusal):
+        return result
+    repeated: list[TakeResult] = []
+    for _, part in further_requests(request, result):
+        name = layout.upload_name(part.account, part.upload_id).encode()
+        known = _known(layout.located(layout.read_buckets(values.get(part.account), account=True)[1], name), part)
+        if known is not None and known.answers(result.now_us) and not (part.judges_anew and known.refusal):
+            repeated.append(answered(part, UNKNOWN, known, {}, {}, result.now_us)[0])
+    if not repeated:
+        return result
+    return together(request, result, repeated if result.charged else [result, *repeated])
 
 
 def _bucket_keys(prefix: str, entities: Sequence[str], account: str, is_clustered: bool) -> list[str]:
