@@ -39,7 +39,8 @@ def fit_accounts(
         typer.Option(help="Directory of a caption model; the one in --out otherwise, else the shipped one."),
     ] = None,
     links: Annotated[
-        Path | None, typer.Option(help="Directory of a link model; the one in --captions or --out otherwise.")
+        Path | None,
+        typer.Option(help="Directory of a link model and a name model; those in --captions or --out otherwise."),
     ] = None,
     without: WithoutOption = None,
     labels: LabelsOption = "none",
@@ -99,7 +100,9 @@ def _fit(
     from streams.core.models.alphabet import build_alphabet
     from streams.lab.fit_accounts import fit_accounts as fit
 
-    return fit(streams, models.captions, build_alphabet(), seed, base_rate, left_out, progress, models.links)
+    return fit(
+        streams, models.captions, build_alphabet(), seed, base_rate, left_out, progress, models.links, models.names
+    )
 
 
 def _fit_events(
@@ -224,6 +227,7 @@ def _fit_json(made: AccountFit, models: FeatureModels) -> dict[str, object]:
     return {
         "hash": made.scorecard.hash,
         "link_model": None if models.links is None else models.links.model.hash,
+        "name_model": None if models.names is None else models.names.hash,
         "accounts": made.accounts,
         "positives": made.positives,
         "families": made.families,

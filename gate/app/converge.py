@@ -76,7 +76,7 @@ class Convergence:
     `gates` were waited for; `left` and `unheard` were not. `shared_names` are names under which several processes are
     live at once. `unreadable` are acknowledgements that cannot be read, without those of processes that a newer one of
     their name has replaced: nobody knows whether their gates obey. `accepted` holds the fingerprints and
-    digests that prove the change.
+    digests that prove the change. `now_us` is the store's clock at the end of the wait.
     """
 
     change: Pause
@@ -87,6 +87,7 @@ class Convergence:
     shared_names: tuple[str, ...] = ()
     unreadable: tuple[UnreadableAcknowledgement, ...] = ()
     accepted: frozenset[str] = frozenset()
+    now_us: int = 0
 
     @property
     def missing(self) -> tuple[GateResult, ...]:
@@ -175,6 +176,14 @@ def acknowledges(accepted: Collection[str], latest: Iterable[str], digest: str) 
     return digest in accepted or any(one in accepted for one in latest)
 
 
+def state_by(said: Acknowledgement, change: Pause, accepted: Collection[str]) -> GateState:
+    """Whether a gate obeys the change that `accepted` proves, by what it says of itself."""
+    obeys = acknowledges(accepted, said.latest, said.digest) and not is_lifted(change, said.lifted)
+    if not obeys or clock_differs(change, said):
+        return GateState.LATE
+    return GateState.OBEYS if said.on_disk else GateState.NOT_ON_DISK
+
+
 async def converged(store: BoardStore, change: Pause, deadline_s: float) -> Convergence:
     """Wait until every live gate obeys `change`, at most `deadline_s` seconds.
 
@@ -236,14 +245,14 @@ class _Waiting:
             tuple(shared_names(live_gates(gates))),
             unaccounted(gates),
             frozenset(self.accepted),
+            gates.now_us,
         )
 
     def _judged(self, said: Acknowledgement, known: GateResult | None, passed: float) -> GateResult:
-        obeys = acknowledges(self.accepted, said.latest, said.digest) and not is_lifted(self._change, said.lifted)
-        if not obeys or clock_differs(self._change, said):
-            return known if known is not None and known.obeys else GateResult(said, GateState.LATE)
-        seconds = passed if known is None or known.seconds is None else known.seconds
-        return GateResult(said, GateState.OBEYS if said.on_disk else GateState.NOT_ON_DISK, seconds)
+        state = state_by(said, self._change, self.accepted)
+        if state is GateState.LATE:
+            return known if known is not None and known.obeys else GateResult(said, state)
+        return GateResult(said, state, passed if known is None or known.seconds is None else known.seconds)
 
 
 async def _accept_stored(store: BoardStore, change: Pause, accepted: set[str]) -> None:

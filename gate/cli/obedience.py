@@ -16,9 +16,9 @@ from gate.app.converge import (
     Convergence,
     GateResult,
     GateState,
-    acknowledges,
     clock_differs,
     is_lifted,
+    state_by,
 )
 from gate.cli.addresses import Addresses
 from gate.cli.http_json import get_json
@@ -47,25 +47,26 @@ async def query_unheard(
     known = {gate.said.gate for gate in (*result.gates, *result.unheard)}
     heard_lately = [gate.said for gate in result.unheard[:MOST_ASKED]]
     asked = heard_lately + [said for said in lapsed if said.gate not in known][:MOST_ASKED]
-    obeyed_after: dict[str, float | None] = {}  # by process that answers; None while it does not obey
+    answered: dict[str, GateResult] = {}  # by process
     late: Sequence[Acknowledgement] = asked
     passed = result.seconds
     while late:
-        answers = await _obedience_of(late, result)
+        answers = await asyncio.gather(*(asyncio.to_thread(_answer_of, said, result) for said in late))
         passed = clock() - began
-        for said, obeys in zip(late, answers, strict=True):
-            if obeys is not None:
-                obeyed_after[said.process] = passed if obeys else None
-        late = [said for said in late if obeyed_after.get(said.process, passed) is None]
+        for said, told in zip(late, answers, strict=True):
+            if told is not None:
+                state = state_by(told, result.change, result.accepted)
+                answered[said.process] = GateResult(told, state, None if state is GateState.LATE else passed)
+        late = [said for said in late if said.process in answered and not answered[said.process].obeys]
         if passed >= deadline_s:
             break
         if late:
             await asyncio.sleep(ASK_AGAIN_S)
 
-    states = [_answered(said, obeyed_after[said.process]) for said in asked if said.process in obeyed_after]
+    states = [answered[said.process] for said in asked if said.process in answered]
     gates = sorted((*result.gates, *states), key=lambda gate: gate.said.process)
     unheard = [gate.said for gate in result.unheard[MOST_ASKED:]]
-    unheard += [said for said in heard_lately if said.process not in obeyed_after]
+    unheard += [said for said in heard_lately if said.process not in answered]
     return replace(result, gates=tuple(gates), seconds=passed if states else result.seconds), unheard
 
 
@@ -161,27 +162,28 @@ def forgotten_at(said: Acknowledgement) -> str:
     return local_time(said.acknowledged_at_us + HEARD_WITHIN_US)[11:]
 
 
-async def _obedience_of(asked: Sequence[Acknowledgement], result: Convergence) -> list[bool | None]:
-    """For each gate whether it obeys, or None where it does not answer."""
-    return await asyncio.gather(*(asyncio.to_thread(_obeys, said.url, result) for said in asked))
+def _answer_of(said: Acknowledgement, result: Convergence) -> Acknowledgement | None:
+    """What the gate says of itself at its address now; None if it does not answer there.
 
-
-def _answered(said: Acknowledgement, seconds: float | None) -> GateResult:
-    return GateResult(said, GateState.LATE if seconds is None else GateState.OBEYS, seconds)
-
-
-def _obeys(url: str, result: Convergence) -> bool | None:
-    """Whether the gate at `url` obeys the change by its own page; None if it does not answer."""
+    An address may lead to another gate, as that of a gate on loopback does on every other host, and a container's may be
+    in use by its successor: that answer says nothing about this gate.
+    """
     try:
-        answer = get_json(f"{url}/readyz", ANSWER_WITHIN_S)
+        page = get_json(f"{said.url}/readyz", ANSWER_WITHIN_S)
     except UploadGateError:
         return None
-    if not isinstance(answer, dict):
+    if not isinstance(page, dict) or page.get("gate") != said.gate:
         return None
-    digest, latest = answer.get("board_digest"), answer.get("board_latest")
-    if not isinstance(digest, str) or not isinstance(latest, list):
+    digest, latest, lifted = page.get("board_digest"), page.get("board_latest"), page.get("board_lifted")
+    rev, store_us = page.get("board_rev"), page.get("store_us")
+    if not (isinstance(digest, str) and isinstance(latest, list) and isinstance(lifted, list)):
         return None
-    lifted = answer.get("board_lifted")
-    if isinstance(lifted, list) and is_lifted(result.change, lifted):
-        return False
-    return acknowledges(result.accepted, [one for one in latest if isinstance(one, str)], digest)
+    return replace(
+        said, digest=digest, latest=_texts(latest), lifted=_texts(lifted), on_disk=page.get("board_on_disk") is True,
+        rev=rev if isinstance(rev, int) else said.rev, store_us=store_us if isinstance(store_us, int) else 0,
+        acknowledged_at_us=result.now_us,
+    )  # fmt: skip
+
+
+def _texts(values: Sequence[object]) -> tuple[str, ...]:
+    return tuple(value for value in values if isinstance(value, str))

@@ -219,7 +219,7 @@ async def forget_gate(addresses: Addresses, name: str, yes: bool) -> None:
             )
             raise OperatorError(f"no gate {name} was heard of in the last 5 minutes", f"known are: {names}")
         for said in named:
-            if is_live(said, gates.now_us) or await asyncio.to_thread(_answers, said.url):
+            if is_live(said, gates.now_us) or await asyncio.to_thread(_answers, said):
                 raise ControlRefused(f"gate {name} at {said.url} still runs", "stop it first")
         if named:
             say(f"gate {name} at {named[-1].url} does not answer; pauses would no longer wait for it nor name it")
@@ -236,14 +236,16 @@ async def forget_gate(addresses: Addresses, name: str, yes: bool) -> None:
     say(f"gate {name} is forgotten; if it still runs, its next acknowledgement brings it back")
 
 
-def _answers(url: str) -> bool:
+def _answers(said: Acknowledgement) -> bool:
+    """Whether the gate answers at its address. Another gate that answers there in its own name does not count."""
     try:
-        get_json(f"{url}/readyz", ANSWER_WITHIN_S)
+        page = get_json(f"{said.url}/readyz", ANSWER_WITHIN_S)
     except StoreUnavailable:
         return False
     except UploadGateError:
-        pass  # something answers there
-    return True
+        return True  # something answers there
+    name = page.get("gate") if isinstance(page, dict) else None
+    return name is None or name == said.gate
 
 
 def _begins(pause: Pause, now_us: int) -> list[str]:

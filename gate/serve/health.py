@@ -93,20 +93,22 @@ class Health:
     def ready(self) -> bytes:
         """The state of the gate's dependencies. It is always ready: without a store it decides by its failure modes."""
         down = self._store_down()
-        proof = self._watch.proof()
+        said = self._watch.acknowledgement()
         board = "fresh" if self._watch.reachable else "last known"
         return _encode(
             {
+                "gate": said.gate,
                 "ready": True,
                 "degraded": down is not None or board != "fresh",
                 "account_store": "answers" if down is None else down,
                 "board": board,
                 "board_age_s": round(self._watch.age_us() / 1e6, 3),
-                "board_rev": self._watch.board.rev,
-                "board_digest": proof.digest,
-                "board_latest": proof.latest,
-                "board_lifted": proof.lifted,
-                "board_on_disk": self._watch.on_disk,
+                "board_rev": said.rev,
+                "board_digest": said.digest,
+                "board_latest": said.latest,
+                "board_lifted": said.lifted,
+                "board_on_disk": said.on_disk,
+                "store_us": said.store_us,
                 "policy": self._check.policy.hash,
                 "policy_problem": self._policy_problem,
                 "instances": self._check.instances,

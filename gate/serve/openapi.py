@@ -280,21 +280,22 @@ _REPORT: Final = {
 _SECONDS: Final = {"type": "number", "minimum": 0}
 _BOOLEAN: Final = {"type": "boolean"}
 _OR_NULL: Final = {"type": ["string", "null"]}
+_STRINGS: Final = {"type": "array", "items": _STRING}
 _OBJECTS: Final = {"type": "array", "items": {"type": "object"}}
 _COUNTS: Final = {"type": "object", "additionalProperties": _COUNT}
 _PAGES: Final = {
     "Ready": _object(
-        ready=_BOOLEAN, degraded=_BOOLEAN, account_store=_STRING, board=_STRING, board_age_s=_SECONDS, board_rev=_COUNT,
-        board_digest=_STRING, board_latest={"type": "array", "items": _STRING}, board_on_disk=_BOOLEAN, policy=_STRING,
-        policy_problem=_OR_NULL, instances=_COUNT,
+        gate=_STRING, ready=_BOOLEAN, degraded=_BOOLEAN, account_store=_STRING, board=_STRING, board_age_s=_SECONDS,
+        board_rev=_COUNT, board_digest=_STRING, board_latest=_STRINGS, board_lifted=_STRINGS, board_on_disk=_BOOLEAN,
+        store_us=_COUNT, policy=_STRING, policy_problem=_OR_NULL, instances=_COUNT,
     ),
     "Board": _object(
         version=_COUNT, rev=_COUNT, digest=_STRING, age_s=_SECONDS, store_answers=_BOOLEAN, on_disk=_BOOLEAN,
         pauses=_OBJECTS, scheduled=_OBJECTS, ended=_OBJECTS, unreadable=_OBJECTS,
     ),
     "Policy": _object(
-        hash=_STRING, classes={"type": "array", "items": _STRING}, default_class=_STRING, limits=_OBJECTS,
-        thresholds={"type": "object"}, reasons={"type": "array", "items": _STRING}, deny_accounts=_COUNT,
+        hash=_STRING, classes=_STRINGS, default_class=_STRING, limits=_OBJECTS,
+        thresholds={"type": "object"}, reasons=_STRINGS, deny_accounts=_COUNT,
         known={"type": "object"}, problem=_OR_NULL,
     ),
     "Stats": _object(

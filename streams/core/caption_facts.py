@@ -22,7 +22,8 @@ def fold_caption(facts: Facts, caption: CaptionNumbers) -> None:
     """Fold one caption of an upload that was let in, in place."""
     kept = facts.captions
     if kept is None:
-        kept = facts.captions = CaptionFacts()
+        facts.captions = _first(caption)
+        return
     (odds, marks, skeleton, chars, upper, digits, beyond, spaces, punctuation, emoji, mentions, tags, links, reply) = (
         caption
     )
@@ -61,6 +62,17 @@ def fold_caption(facts: Facts, caption: CaptionNumbers) -> None:
         kept.tags += tags
         kept.links += links
         kept.replies += reply
+
+
+def _first(caption: CaptionNumbers) -> CaptionFacts:
+    """What the first caption leaves behind: made at once, as half of all accounts have no other."""
+    (odds, marks, skeleton, chars, upper, digits, beyond, spaces, punctuation, emoji, mentions, tags, links, reply) = (
+        caption
+    )
+    return CaptionFacts(
+        1, odds, odds * odds, 1 if odds < LOW else 0, 1 if odds > HIGH else 0, 0, 0, 0, chars, chars * chars, upper, digits,
+        beyond, spaces, punctuation, emoji, mentions, tags, links, reply, marks, skeleton,
+    )  # fmt: skip
 
 
 def _fold_known_marks(kept: CaptionFacts, marks: bytes) -> None:

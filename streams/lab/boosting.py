@@ -30,7 +30,7 @@ FEW_BAGS: Final = 3
 RISING: Final = frozenset(
     ("caption_odds", "near_mean", "near_share", "template_again", "content_again", "content_share", "template_share",
      "report_rate", "device_accounts", "ip_accounts", "failed", "burst", "rhythm", "night_share", "suspicion", "malformed_share",
-     "link_odds", "layout_sameness")
+     "link_odds", "layout_sameness", "name_odds")
 )  # fmt: skip
 """Features whose points may not fall with their value: more of them never speaks for an account."""
 FALLING: Final = frozenset(("first_action_minutes", "passed"))

@@ -22,6 +22,7 @@ from streams.core.models.alphabet import Alphabet
 from streams.core.models.captions import CaptionModel
 from streams.core.models.link_odds import ReadsLinks
 from streams.core.models.marks import CaptionReader, ReadsCaptions
+from streams.core.models.name_model import NameModel
 from streams.core.scorecard import Scorecard
 from streams.files.scorecards import load_scorecard
 from streams.lab.boosting import BAGS, Matrix, Vectors, boost
@@ -68,8 +69,10 @@ families, so the whole model tells new accounts apart better than these rows sho
 """
 CROWD: Final = frozenset(("crowd", "campaign"))
 """Families that count other accounts of the same stream: in training those are of the same bots, which makes too much of it."""
-TIMED: Final = frozenset(("tempo", "age"))
-"""Families that mean nothing in a stream without times."""
+JUDGED_BY_MODEL: Final = frozenset(("name_odds",))
+"""Features of these families that a model has weighed already, against what chance explains at this number of new sites."""
+TIMED: Final = frozenset(("tempo", "age", *JUDGED_BY_MODEL))
+"""Families and features that mean nothing in a stream without times."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +135,12 @@ def fit_accounts(
     without: Collection[str] = (),
     progress: Progress = lambda share, what: None,
     links: ReadsLinks | None = None,
+    names: NameModel | None = None,
 ) -> AccountFit:
-    """Fit a scorecard. Raises TooFewLabels if a class has fewer than 25 labelled accounts, or nothing tells them apart."""
+    """Fit a scorecard to the features that `captions`, `links` and `names` give, as in a worker.
+
+    Raises TooFewLabels if a class has fewer than 25 labelled accounts, or nothing tells them apart.
+    """
     labels = account_labels(streams.uploads)
     accounts = [account for account, label in labels.items() if label in (BENIGN, ABUSIVE)]
     _require_accounts([labels[account] for account in accounts])
@@ -148,7 +155,7 @@ def fit_accounts(
     progress(0.06, "captions")
     reader, crossed = _reader(streams, captions, alphabet, family_of, seed, progress)
     progress(0.25, "folding")
-    folded = fold_stream(streams.uploads, load_scorecard(None), reader, AFTER, links)
+    folded = fold_stream(streams.uploads, load_scorecard(None), reader, AFTER, links, names)
     vectors = _vectors(folded, family_of, _names(folded, without, streams.synthetic_times, crossed))
     progress(0.35, "fitting")
     made = _fit(streams, vectors, _first_times(streams.uploads, folded, family_of), seed, base_rate, crossed, progress)
@@ -252,8 +259,9 @@ def _names(folded: FoldedStream, without: Collection[str], synthetic: bool, own_
     for feature in FEATURES:
         column = matrix[:, PLACE[feature.name]]
         varies = len(np.unique(column)) > 1
-        left_out = {feature.name, feature.family} & set(without) or (synthetic and feature.family in TIMED)
-        fit_to = feature.name not in unfit and feature.family not in CROWD
+        known_by = {feature.name, feature.family}
+        left_out = known_by & set(without) or (synthetic and known_by & TIMED)
+        fit_to = feature.name not in unfit and (feature.family not in CROWD or feature.name in JUDGED_BY_MODEL)
         if varies and not left_out and fit_to:
             names.append(feature.name)
     if not names:

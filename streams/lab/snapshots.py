@@ -126,9 +126,10 @@ class _Folding:
         self._finished: set[str] = set()
         self._scorecard, self._captions, self._links = scorecard, captions, links
         self._crowd, self._hashes, self._web = Crowd(), Hashes(b""), load_web_links()
-        self._backfill, self._stamps = Backfill(self._crowd), Stamps("offline", 0, (), 1)
         alike = None if names is None else NamesAlike(self._crowd, names, self._web)
         self._campaigns = Campaigns(self._crowd, build_alphabet(), names=alike)
+        self._backfill = Backfill(self._crowd, passes_over=self._campaigns.passes_over)
+        self._stamps = Stamps("offline", 0, (), 1)
 
     def flush(self) -> None:
         """Fold the batch and keep the wanted vectors."""

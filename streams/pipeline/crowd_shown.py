@@ -5,9 +5,8 @@ A batch of many uploads is noted as columns, which costs less; of few uploads ea
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from itertools import chain, repeat
-from typing import Final, NamedTuple, TypeVar
+from collections.abc import Mapping
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +17,6 @@ from streams.core.crowd import MANY, Backfill, Crowd, ShownFeatures, account_num
 from streams.pipeline.reading import EventBatch
 from streams.pipeline.touched import COLUMNS, Touched
 
-T = TypeVar("T")
 Numbers = NDArray[np.uint64]
 _WIDTH: Final = 1 + len(COLUMNS)
 
@@ -76,17 +74,27 @@ def tell_crowd(
 
 def crowd_shown(touched: Mapping[str, Touched]) -> CrowdShown:
     """What each account showed."""
-    accounts = [account for account, one in touched.items() if one.shown]
-    numbers = list(map(account_number, accounts))
+    accounts: list[str] = []
+    numbers: list[int] = []
     rows: list[int] = []
-    counts: list[int] = []
+    owners: list[int] = []
     established: list[bool] = []
-    for account in accounts:
-        one = touched[account]
-        rows += one.shown
-        counts.append(len(one.shown) // _WIDTH)
-        established.append(one.is_established)
-    return CrowdShown(accounts, numbers, rows, _repeated(numbers, counts), _repeated(established, counts))
+    for account, one in touched.items():
+        shown = one.shown
+        if not shown:
+            continue
+        number = account_number(account)
+        accounts.append(account)
+        numbers.append(number)
+        rows += shown
+        if len(shown) == _WIDTH:  # nearly all, where there are many accounts
+            owners.append(number)
+            established.append(one.is_established)
+        else:
+            uploads = len(shown) // _WIDTH
+            owners += [number] * uploads
+            established += [one.is_established] * uploads
+    return CrowdShown(accounts, numbers, rows, owners, established)
 
 
 def show_campaigns(
@@ -158,8 +166,3 @@ def _without_repeats(values: Numbers, is_again: NDArray[np.bool_]) -> Numbers:
     kept = values.copy()
     kept[1:][is_again & (values[1:] == values[:-1])] = 0
     return kept
-
-
-def _repeated(values: Iterable[T], counts: Iterable[int]) -> list[T]:
-    """Each value as often as its count says."""
-    return list(chain.from_iterable(map(repeat, values, counts)))

@@ -212,7 +212,7 @@ def _scored(
     touched: Mapping[str, Touched], scoring: Scoring, fold_again: Callable[[str, Touched], None]
 ) -> tuple[dict[str, FactFeatures], list[EncodedScore]]:
     """The features of the accounts that the batch changed, and their scores."""
-    changed = {account: one.features for account, one in touched.items() if one.is_changed}
+    changed = _changed(touched)
     try:
         return changed, scoring.all(changed)
     except Exception:  # an error that one account's events cause must not stop its partition
@@ -221,8 +221,13 @@ def _scored(
                 scoring.one(account, touched[account].features)
             except Exception:
                 fold_again(account, touched[account])
-    changed = {account: one.features for account, one in touched.items() if one.is_changed}
+    changed = _changed(touched)
     return changed, scoring.all(changed)
+
+
+def _changed(touched: Mapping[str, Touched]) -> dict[str, FactFeatures]:
+    """The features of the accounts of which an event was folded."""
+    return {account: one.features for account, one in touched.items() if one.attempted or one.others}
 
 
 def _folded(

@@ -20,6 +20,7 @@ from gate.errors import StateUnreadable
 from gate.stores.kafka.client import connected
 from gate.stores.kafka.connection import connection
 from streams.core.facts import READABLE, VERSION, version
+from streams.worker.plain_records import without_copies
 
 WATERMARK_KEY = b"\xffwatermark"
 """The key of the watermark. It is not UTF-8, so no account id equals it."""
@@ -92,6 +93,7 @@ class PartitionReader:
         try:
             async with asyncio.timeout(STALLED_MS / 1000):
                 await connected(self._consumer)
+                without_copies(self._consumer)
                 self.begin, self.end = await self.bounds(self._at.topic)
         except BaseException:
             await self._consumer.stop()
@@ -112,8 +114,8 @@ class PartitionReader:
         return begins[at], ends[at]
 
     async def since(self, offset: int) -> AsyncIterator[Sequence[Any]]:
-        """Yields records from `offset` (or the first one kept after it) to the end, one fetch at a time. They are the
-        client's records, with `offset`, `key`, `value`. Raises KafkaError; TimeoutError if no more records come."""
+        """Yields records from `offset` (or the first one kept after it) to the end, one fetch at a time. They have
+        `offset`, `key`, `value` and `timestamp`. Raises KafkaError; TimeoutError if no more records come."""
         if max(offset, self.begin) >= self.end:
             return
         self._consumer.assign([self._at])

@@ -32,7 +32,7 @@ from streams.worker.crowd_feed import Hears, listen
 from streams.worker.one_cluster import OneCluster
 from streams.worker.outage import Outage
 from streams.worker.partition import Event, ImpossibleStep, Partition, State
-from streams.worker.plain_records import plain_records
+from streams.worker.plain_records import plain_records, without_copies
 
 log = logging.getLogger("upload_gate.worker")
 
@@ -172,6 +172,7 @@ class Intake(Service):
             except asyncio.CancelledError:  # the worker ends while it connects
                 await consumer.stop()
                 raise
+            without_copies(consumer)
             self.consumer = consumer
             self._kafka.up()
             return True

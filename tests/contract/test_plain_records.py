@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from streams.pipeline.step import Record
-from streams.worker.plain_records import plain_records
+from streams.worker.plain_records import plain_records, without_copies
 
 
 async def write(bootstrap: str, topic: str) -> None:
@@ -28,11 +28,13 @@ async def write(bootstrap: str, topic: str) -> None:
     await producer.stop()
 
 
-async def read(bootstrap: str, topic: str) -> tuple[list[Any], int]:
-    """All records, a few at a time, and the position after them."""
+async def read(bootstrap: str, topic: str, copies: bool) -> tuple[list[Any], int]:
+    """All records, a few at a time, as the client copies them or as they are; and the position after them."""
     at = TopicPartition(topic, 0)
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, isolation_level="read_committed", enable_auto_commit=False)
     await consumer.start()
+    if not copies:
+        without_copies(consumer)
     try:
         consumer.assign([at])
         consumer.seek(at, 0)
@@ -51,14 +53,19 @@ async def test_plain_records_are_the_fields_of_the_client_s_own(
     topic = unique()
     await write(kafka_bootstrap, topic)
 
-    own, end = await read(kafka_bootstrap, topic)
-    plain = plain_records(own)
+    own, end = await read(kafka_bootstrap, topic, copies=True)
+    uncopied, same_end = await read(kafka_bootstrap, topic, copies=False)
+    plain = plain_records(uncopied)
 
-    assert [one[1:4] for one in plain] == 4 * [
+    assert [(*one[1:3], tuple(one.headers)) for one in plain] == 4 * [
         (b"a", b"1", (("ce_id", b"e-1"), ("n", b""))),
         (None, b"2", ()),
         (b"c", None, ()),
     ]
-    assert [one.offset for one in plain] == sorted(one.offset for one in own)
+    assert [(*one[:3], tuple(one.headers), one.timestamp_ms) for one in plain] == [
+        (one.offset, one.key, one.value, one.headers, one.timestamp) for one in own
+    ]
+    assert all(type(one) is ConsumerRecord for one in own)
+    assert all(type(one) is not ConsumerRecord for one in uncopied)
     assert all(type(one) is Record and one.timestamp_ms > 0 for one in plain)
-    assert end > plain[-1].offset
+    assert same_end == end > plain[-1].offset

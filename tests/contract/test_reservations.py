@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import random
 from collections.abc import AsyncIterator, Callable
 from typing import Protocol
 
@@ -12,6 +13,7 @@ from msgspec.structs import replace
 from take_requests import DAY_US, MINUTE_US, NOW_US, AccountStore, WallClock, override, score
 
 from gate.core.duration import HOUR_US
+from gate.core.hot_facts import MetFact
 from gate.core.limits.limit import EntityBuckets, EntityLimits, Limit, Rate
 from gate.core.limits.reservation import (
     MOST_HOLDERS,
@@ -644,3 +646,62 @@ async def test_a_second_gate_with_another_policy_gives_the_same_answer_and_settl
     assert [each.settled for each in found if isinstance(each, Settlement)] == [SettledAs.SETTLED] * 2
     left = await fill(redis_store)
     assert left == {**TAKEN, "bytes": BYTES.cost_us(20)}
+
+
+def some_limits(rng: random.Random, subject: str) -> EntityLimits | None:
+    """Up to two limits, on uploads, on bytes or on what is in flight."""
+    found: list[Limit] = []
+    for number in range(rng.randint(0, 2)):
+        name, burst, is_shadow = f"{subject} {number}", rng.randint(0, 6), rng.random() < 0.2
+        unit = rng.choice(("uploads", "uploads", "bytes", "in flight"))
+        per_unit = 10 if unit == "bytes" else 1
+        rate = Rate(rng.randint(1, 6) * per_unit, MINUTE_US, burst * per_unit)
+        found.append(Limit(name, rate, is_shadow, unit == "bytes", unit == "in flight"))
+    return EntityLimits(tuple(found)) if found else None
+
+
+def some_class(rng: random.Random, name: str) -> ClassLimits:
+    account, ip, device = (some_limits(rng, f"{subject} {name}") for subject in ("account", "ip", "device"))
+    shared = [(entity, some_limits(rng, f"{entity} {name}")) for entity in ("platform", f"class:{name}")]
+    buckets = tuple(EntityBuckets(entity, limits) for entity, limits in shared if limits is not None)
+    lifetime_us = rng.choice((MINUTE_US // 4, LIFETIME_US))
+    return ClassLimits(
+        account, ip, device, buckets, rng.choice((None, 0.8)), DAY_US, lifetime_us, rng.random() < 0.4, name
+    )
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_a_peek_answers_as_the_take_that_follows_it(store: Store, seed: int) -> None:
+    rng, now_us = random.Random(seed), NOW_US
+    classes = [some_class(rng, name) for name in ("new", "trusted")]
+    store.expect(classes)
+    differ = []
+    for step in range(120):
+        now_us += rng.choice((0, 1, 1_000_000, 9_000_000))
+        account, upload, event = rng.choice("ab"), f"u{rng.randrange(5)}", rng.random()
+        if event < 0.15:
+            outcome, real = rng.choice(list(UploadOutcome)), rng.choice((None, 5, 30))
+            await settled(store, Report(account, upload, outcome, real), now_us=now_us)
+            continue
+        if event < 0.2:
+            staff = override(rng.random() < 0.5, now_us + rng.choice((1, 20_000_000)))
+            await store.put_override(account, replace(staff, limits=rng.choice((None, None, "new", "trusted"))))
+        elif event < 0.3:
+            made = score(account, rng.choice((0.1, 0.5, 0.9)), step, at_us=now_us - rng.randrange(HOUR_US))
+            half_life_us, acts = rng.choice((0, HOUR_US)), rng.random() < 0.8
+            await store.put_scores([with_bytes(replace(made, half_life_us=half_life_us, base=0.02, acts=acts))])
+        request = replace(
+            check(upload, classes[rng.random() < 0.3], rng.choice((10, 10, 10, 11)), now_us, account),
+            ip=rng.choice(("1f", "2f", None)), device=rng.choice((None, "2e", "3e")),
+            hot=rng.choice((None, None, MetFact(0.9, "device:2e", True), MetFact(0.5, "device:2e", False))),
+        )  # fmt: skip
+
+        peeked, taken = (await store.peek(request)).result, await store.take(request)
+
+        if (
+            taken.standing.override is not None
+        ):  # which of the limits that refuse nobody has least room is told to nobody
+            peeked, taken = replace(peeked, room=None), replace(taken, room=None)
+        if peeked != taken:
+            differ.append((step, peeked, taken))
+    assert not differ, f"seed {seed}"

@@ -10,7 +10,7 @@ import pytest
 from streams.core.caption_facts import fold_caption
 from streams.core.crowd import Crowd, Surroundings
 from streams.core.events import encode
-from streams.core.facts import Facts, pack, unpack
+from streams.core.facts import CaptionFacts, Facts, pack, unpack
 from streams.core.features import PLACE, features
 from streams.core.models.alphabet import build_alphabet
 from streams.core.models.captions import CaptionModel
@@ -149,3 +149,14 @@ def test_without_a_reader_accounts_keep_no_facts_of_captions() -> None:
     states = states_of(records([("a", "free followers", None)]), 1, None)
 
     assert unpack(states["a"]).captions is None
+
+
+@pytest.mark.parametrize("odds", [-200, -64, -1, 0, 1, 64, 65, 200])
+def test_the_first_caption_is_folded_as_a_later_one_into_empty_facts(odds: int) -> None:
+    for caption in PLAIN.read(["@ann See 2 NEW pics! #cats https://a.example/x 🎁 мир", "a", "rain on the harbour"]):
+        first, later = Facts(), Facts(captions=CaptionFacts())
+
+        fold_caption(first, caption._replace(odds=odds))
+        fold_caption(later, caption._replace(odds=odds))
+
+        assert pack(first) == pack(later)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 
 import pytest
+from pages import page
 
 from gate.app.operate import Operate
 from gate.cli import status
@@ -69,6 +71,19 @@ async def test_without_a_yes_nothing_is_forgotten(
         await status.forget_gate(HERE, "g-1", yes=False)
 
     assert held() == ["g-1 b"]
+
+
+@pytest.mark.parametrize("name", ["g-here", "g-1"])
+async def test_a_gate_still_runs_if_it_answers_in_its_own_name(
+    name: str, store: MemoryBoardStore, clock: Clock
+) -> None:
+    """On loopback, the address of another host's gate leads to this host's."""
+    with page(lambda _: (200, json.dumps({"gate": name}).encode())) as url:
+        held = await silent(store, clock, url)
+        with pytest.raises(ControlRefused, match="still runs") if name == "g-1" else nullcontext():
+            await status.forget_gate(HERE, "g-1", yes=True)
+
+    assert held() == (["g-1 b"] if name == "g-1" else [])
 
 
 async def test_a_gate_that_acknowledges_is_not_forgotten(store: MemoryBoardStore, clock: Clock) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from pages import page
 
 from gate.app.converge import Convergence, GateResult, GateState
 from gate.app.operate import Operate
-from gate.cli.obedience import query_unheard
+from gate.cli.obedience import convergence_json, query_unheard
 from gate.core.pause.entry import Pause
 from gate.core.pause.scope import Action, Scope
 from gate.local.free_port import free_port
@@ -29,6 +30,17 @@ def answering(body: object) -> Iterator[str]:
 LIVE = GateResult(Acknowledgement("g-live", "http://g-live", 7, 0), GateState.OBEYS, 0.01)
 
 
+def of(gate: str, digest: str, latest: list[str], **more: object) -> dict[str, object]:
+    """The page of a gate that decides by the board of this digest."""
+    return {
+        "gate": gate,
+        "board_digest": digest,
+        "board_latest": latest,
+        "board_lifted": [],
+        "board_on_disk": True,
+    } | more
+
+
 def unheard(name: str, url: str) -> GateResult:
     return GateResult(Acknowledgement(name, url, 6, 0), GateState.UNHEARD)
 
@@ -38,9 +50,7 @@ def waited(*quiet: GateResult) -> Convergence:
 
 
 async def test_a_gate_that_decides_by_an_old_board_does_not_obey() -> None:
-    old_page: dict[str, object] = {"board_digest": "d-6", "board_latest": ["p-0@6"]}
-    new_page: dict[str, object] = {"board_digest": "d-8", "board_latest": ["p-1@7"]}
-    with answering(old_page) as old, answering(new_page) as new:
+    with answering(of("g-old", "d-6", ["p-0@6"])) as old, answering(of("g-new", "d-8", ["p-1@7"])) as new:
         result, quiet = await query_unheard(waited(unheard("g-old", old), unheard("g-new", new)), 0.0)
 
     assert [(gate.said.gate, gate.obeys) for gate in result.gates] == [
@@ -53,11 +63,45 @@ async def test_a_gate_that_decides_by_an_old_board_does_not_obey() -> None:
 
 
 async def test_a_gate_that_holds_the_pause_and_whose_hosts_file_lifts_it_does_not_obey() -> None:
-    lifts: dict[str, object] = {"board_digest": "d-7", "board_latest": ["p-1@7"], "board_lifted": [CHANGE.id]}
-    with answering(lifts) as url:
+    with answering(of("g-lifts", "d-7", ["p-1@7"], board_lifted=[CHANGE.id])) as url:
         result, _ = await query_unheard(waited(unheard("g-lifts", url)), 0.0)
 
     assert [(gate.said.gate, gate.obeys) for gate in result.gates] == [("g-lifts", False), ("g-live", True)]
+
+
+async def test_another_gate_at_the_same_address_does_not_obey_for_it() -> None:
+    """Gates of two hosts listen on loopback, so both have the address at which this host's gate answers."""
+    with answering(of("g-here", "d-7", ["p-1@7"])) as url:
+        result, quiet = await query_unheard(
+            waited(unheard("g-elsewhere", url)), 0.0, [Acknowledgement("g-lapsed", url, 6, 0)]
+        )
+
+    assert result.gates == (LIVE,)
+    assert [gate.gate for gate in quiet] == ["g-elsewhere"]
+
+
+async def test_a_gate_that_has_the_pause_and_takes_it_for_ended_does_not_obey() -> None:
+    ends_us = CHANGE.expires_at_us
+    at_noon = replace(waited(), now_us=ends_us - 3_600_000_000)
+    with (
+        answering(of("g-ahead", "d-7", ["p-1@7"], store_us=ends_us)) as ahead,
+        answering(of("g-right", "d-7", ["p-1@7"], store_us=ends_us - 3_600_000_000)) as right,
+    ):
+        quiet = (unheard("g-ahead", ahead), unheard("g-right", right))
+        result, _ = await query_unheard(replace(at_noon, unheard=quiet), 0.0)
+
+    assert [(gate.said.gate, gate.obeys) for gate in result.gates if gate != LIVE] == [
+        ("g-ahead", False),
+        ("g-right", True),
+    ]
+
+
+async def test_a_gate_that_obeys_in_memory_only_is_reported_as_such() -> None:
+    with answering(of("g-full", "d-7", ["p-1@7"], board_on_disk=False)) as url:
+        result, _ = await query_unheard(waited(unheard("g-full", url)), 0.0)
+
+    assert [gate.said.gate for gate in result.not_on_disk] == ["g-full"]
+    assert convergence_json(result, ())["gates"][0]["on_disk"] is False  # type: ignore[index]
 
 
 async def test_a_gate_that_does_not_answer_is_told_of() -> None:
@@ -72,8 +116,8 @@ async def test_a_gate_that_does_not_answer_is_told_of() -> None:
 
 async def test_a_gate_that_obeys_a_moment_later_is_queried_until_it_does() -> None:
     """Its store has just come back empty, so the gate reads the change only now."""
-    pages = iter([{"board_digest": "d-6", "board_latest": ["p-0@6"]}] * 2)
-    new_page = {"board_digest": "d-7", "board_latest": ["p-1@7"]}
+    pages = iter([of("g-late", "d-6", ["p-0@6"])] * 2)
+    new_page = of("g-late", "d-7", ["p-1@7"])
     with page(lambda _: (200, json.dumps(next(pages, new_page)).encode())) as url:
         result, quiet = await query_unheard(waited(unheard("g-late", url)), 60.0)
 
@@ -86,7 +130,7 @@ async def test_a_gate_that_obeys_a_moment_later_is_queried_until_it_does() -> No
 
 async def test_a_gate_that_was_silent_for_more_than_five_minutes_counts_if_it_still_decides() -> None:
     """Cut off from every channel it lets in what the pause should stop; one that does not answer is gone."""
-    with answering({"board_digest": "d-6", "board_latest": ["p-0@6"]}) as old:
+    with answering(of("g-cut-off", "d-6", ["p-0@6"])) as old:
         silent = [
             Acknowledgement("g-cut-off", old, 6, 0),
             Acknowledgement("g-gone", f"http://127.0.0.1:{free_port()}", 6, 0),

@@ -333,6 +333,37 @@ def test_the_tails_of_a_partition_count_its_members_alone() -> None:
     assert own.tails(7, 9) == Tails(TODAY, bytes(14))
 
 
+@given(st.lists(st.tuples(st.integers(0, 9), st.booleans(), st.sampled_from([1, 2, 0x101])), max_size=70))
+def test_the_tails_of_a_partition_are_those_of_its_live_members_whatever_others_are_there(
+    shown: list[tuple[int, bool, int]],
+) -> None:
+    own = Own(WEEK)
+    own.open(TODAY)
+    oldest_first = sorted(shown, key=lambda one: -one[0])
+    members = [Member(age, firm, owner, number) for number, (age, firm, owner) in enumerate(oldest_first)]
+    own.rows.put(9, row_of(members), None)
+
+    for partition in (1, 2, 0x101, 7):
+        live = [(age, firm) for age, firm, owner in shown if owner == partition and age < WEEK.days]
+        assert own.tails(partition, 9) == tails(TODAY, live, WEEK.days)
+        for floor in range(5):
+            assert own.may_exceed(partition, 9, floor) >= (len(live) > floor)
+
+
+@pytest.mark.parametrize("owner", [1, 2])
+def test_a_partition_of_which_few_members_are_of_today_and_nobody_else_may_not_exceed_its_floor(owner: int) -> None:
+    own = Own(WEEK)
+    own.open(TODAY)
+    own.rows.put(9, row_of([Member(0, False, owner, number) for number in range(5)]), None)
+
+    assert own.tails(owner, 9) == Tails(TODAY, bytes([5] * 7 + [0] * 7))
+    assert own.may_exceed(owner, 9, 4)
+    assert not own.may_exceed(owner, 9, 5)
+    assert not own.may_exceed(owner + 2, 9, 1)
+    assert not own.may_exceed(owner, 8, 1)
+    assert own.may_exceed(owner, 8, 0)
+
+
 def test_a_row_is_worth_its_living_members_and_then_how_lately_it_was_shown() -> None:
     own = Own(WEEK)
     own.open(TODAY)

@@ -18,6 +18,11 @@ from streams.files.event_cards import read_event_model
 from streams.files.link_models import link_model, write_link_model
 from streams.files.model_directory import load_models
 from streams.files.models import Provenance
+from streams.files.name_models import write_name_model
+from streams.files.public_suffixes import load_web_links
+from streams.lab.fit_names import counted
+from streams.lab.honest_links import honest_hosts
+from streams.lab.link_rows import labelled_link
 
 pytestmark = pytest.mark.long
 
@@ -191,6 +196,61 @@ def test_links_that_the_link_model_was_fitted_to_are_no_evidence_for_it(
     assert "train.jsonl" in said
     assert "link_odds" not in (tmp_path / "models" / "scorecard.toml").read_text()
     assert load_models(tmp_path / "models").links is not None
+
+
+def brands(path: Path, seed: int) -> Path:
+    """Each account links once to a new site: bots to lookalikes of one brand, which only their number tells from
+    the sites of people."""
+    rng, honest = random.Random(seed), honest_hosts(for_fitting=False)
+    rng.shuffle(honest)
+    rows = []
+    for account in range(140):
+        label = account % 2
+        host = f"{rng.choice(('my', 'get', 'the', 'go'))}{account}-zorblatz.example" if label else honest[account]
+        rows.append({
+            "account_id": f"s{seed}-{account}", "seq": 0, "t": 1_700_000_000 + 600 * account, "label": label,
+            "urls": [f"https://{host}/"], "content_key": f"c{seed}-{account}",
+            "device": f"d{rng.randrange(40)}",
+        })  # fmt: skip
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def with_names(directory: Path, fitted_to: str = "list.csv") -> Path:
+    web = load_web_links()
+    hosts = honest_hosts(for_fitting=True)
+    model = counted([row for host in hosts if (row := labelled_link(host, 0, None, web)) is not None], web, 0.4)
+    write_name_model(model, Provenance({fitted_to: 9}, 1, {}), directory)
+    return with_links(directory)
+
+
+def test_a_name_model_is_used_and_copied_and_the_card_weighs_campaigns_of_names(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, models = with_names(tmp_path / "links"), tmp_path / "models"
+    train, test = brands(tmp_path / "train.jsonl", 1), brands(tmp_path / "test.jsonl", 2)
+
+    fit = printed(capsys, "fit", "accounts", str(train), "--links", str(source), "--out", str(models))
+
+    found = load_models(models)
+    judge = ["evaluate", str(test), "--what", "accounts", "--models", str(models)]
+    figures, blind = printed(capsys, *judge), printed(capsys, *judge, "--without", "name_odds")
+    assert found.names is not None
+    assert fit["name_model"] == found.names.hash
+    (term,) = [term for term in found.scorecard.terms if "name_odds" in term.features]
+    assert term.points[0] < 0 < term.points[-2]  # the last is for accounts without the feature
+    assert figures["auc"] > max(0.9, blind["auc"] + 0.1)
+
+
+def test_names_that_the_name_model_was_fitted_to_are_no_evidence_for_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, train = with_names(tmp_path / "links", fitted_to="train.jsonl"), brands(tmp_path / "train.jsonl", 1)
+
+    code = run(["fit", "accounts", str(train), "--links", str(source), "--out", str(tmp_path / "models")])
+
+    assert "the name model was fitted to train.jsonl" in capsys.readouterr().err
+    assert code != 0 or "name_odds" not in (tmp_path / "models" / "scorecard.toml").read_text()
 
 
 def test_accounts_that_nothing_tells_apart_give_no_scorecard(

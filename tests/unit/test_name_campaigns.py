@@ -340,16 +340,17 @@ def test_a_worker_remembers_so_many_hosts_and_forgets_those_that_were_linked_to_
     assert names.is_met("quivot-red.top")
 
 
-def shared_lures(tmp_path: Path) -> Sequence[Recorded]:
+def linked_once(hosts: list[str], tmp_path: Path) -> Sequence[Recorded]:
+    """Each host is linked to by an account of its own, ten a day."""
     rows = [
         {
             "account_id": f"a-{n}",
             "label": 1,
-            "t": 1_700_000_000 + n,
+            "t": 1_700_000_000 + n // 10 * 86_400 + n,
             "text": "hello there",
             "urls": [f"https://{host}/"],
         }
-        for n, host in enumerate(lookalikes(40))
+        for n, host in enumerate(hosts)
     ]
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return read(tmp_path / "rows.jsonl").uploads
@@ -358,7 +359,7 @@ def shared_lures(tmp_path: Path) -> Sequence[Recorded]:
 def test_accounts_of_a_labelled_stream_belong_to_the_campaigns_that_a_worker_with_these_models_finds(
     model: NameModel, tmp_path: Path
 ) -> None:
-    uploads, card = shared_lures(tmp_path), load_scorecard(None)
+    uploads, card = linked_once(lookalikes(40), tmp_path), load_scorecard(None)
 
     with_names = fold_stream(uploads, card, None, (), names=model).last()
     without = fold_stream(uploads, card, None, ()).last()
@@ -369,7 +370,9 @@ def test_accounts_of_a_labelled_stream_belong_to_the_campaigns_that_a_worker_wit
 
 
 def test_vectors_that_a_replay_writes_have_what_the_models_read(model: NameModel, tmp_path: Path) -> None:
-    events = [(upload.label, attempted(upload.request, upload.at_us)) for upload in shared_lures(tmp_path)]
+    events = [
+        (upload.label, attempted(upload.request, upload.at_us)) for upload in linked_once(lookalikes(40), tmp_path)
+    ]
     shipped = load_models(None)
     shares = LinkModel(
         np.ones(1 << NAME_BITS, np.int16), np.ones(1 << TABLE_BITS, np.int16), 1e-3, 0.5, 1.0, 0.0, "test"
@@ -381,3 +384,11 @@ def test_vectors_that_a_replay_writes_have_what_the_models_read(model: NameModel
     assert last.features["name_campaign"] >= 4
     assert not isnan(last.features["caption_odds"])
     assert not isnan(last.features["link_odds"])
+
+
+def test_accounts_of_a_labelled_stream_with_honest_names_are_not_judged_again(model: NameModel, tmp_path: Path) -> None:
+    uploads = linked_once([f"{name}photography.com" for name in PEOPLE[:40]], tmp_path)
+
+    snapshots = fold_stream(uploads, load_scorecard(None), None, (), names=model).snapshots
+
+    assert [one.account for one in snapshots if one.again] == []

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from gate.core.limits.answer import answered
 from gate.core.limits.gcra import LATEST_TAT_US, Flights, Tats, rooms
+from gate.core.limits.limit import EntityBuckets
 from gate.core.limits.reservation import Reservation
-from gate.core.limits.take import Peek, TakeRequest
+from gate.core.limits.take import Peek, TakeRequest, TakeResult
 from gate.core.override import Override
 from gate.core.score import risk_at
-from gate.core.standing import Standing
+from gate.core.standing import UNKNOWN, Standing
 from gate.errors import StateUnreadable
 from gate.records.override import decode_stored_override, obeyed_override
 from gate.records.score import decode_stored_risk
 from gate.stores.redis import layout
-from gate.stores.redis.apart import entity_prefix
+from gate.stores.redis.apart import entity_prefix, further_requests, own_request, together
 from gate.stores.redis.connect import AnyLine
 from gate.stores.redis.take_batch import Batch
+
+
+class StoredLimits(NamedTuple):
+    """The TATs of an entity, debts included, and when what it has in flight ends, both by limit id."""
+
+    tats: Mapping[bytes, int]
+    flights: Mapping[bytes, Sequence[int]]
 
 
 async def peek(line: AnyLine, prefix: str, request: TakeRequest, until_s: float) -> Peek:
@@ -43,24 +52,62 @@ async def peek(line: AnyLine, prefix: str, request: TakeRequest, until_s: float)
     seconds, microseconds = map(int, time)
     now_us = seconds * 1_000_000 + microseconds if request.now_us is None else request.now_us
     own, records = layout.read_buckets(values[0], account=True)
-    buckets = [layout.read_buckets(value, line.is_clustered)[0] for value in values[4 : 4 + len(entities)]]
-    flights = [layout.read_flights(value) for value in values[4 + len(entities) :]]
-    tats: Tats = {}
-    open_: Flights = {}
-    for each, found, flying in zip(request.buckets, buckets, flights, strict=True):
-        of_account = each.entity == f"account:{{{account}}}" and each.entity not in shared
-        stored = own if of_account else found
-        for limit in each.limits.limits:
-            tats[each.entity, limit.name] = stored.get(limit.id, 0)
-            debt_us = stored.get(limit.debt_id, 0)
-            tats[each.entity, limit.debt_of(limit.name)] = debt_us if debt_us <= LATEST_TAT_US else 0
-            open_[each.entity, limit.name] = flying.get(limit.id, [])
+    buckets = dict(zip(entities, values[4 : 4 + len(entities)], strict=True))
+    flights = dict(zip(entities, values[4 + len(entities) :], strict=True))
+    stored: dict[str, StoredLimits] = {}
+    for entity in entities:
+        is_own = entity == f"account:{{{account}}}" and entity not in shared
+        tats = own if is_own else layout.read_buckets(buckets[entity], line.is_clustered)[0]
+        stored[entity] = StoredLimits(tats, layout.read_flights(flights[entity]))
     name = layout.upload_name(account, request.upload_id).encode()
     record = layout.located(records, name) or (layout.located(values[1], name) if values[1] else None)
     standing = _standing(values[2], values[3], now_us).meeting(request.hot)
-    room = rooms(tats, open_, request.buckets, now_us)
-    result, _ = answered(request, standing, _known(record, request), tats, open_, now_us)
+    room = rooms(*_numbers(request.buckets, stored), request.buckets, now_us)
+    known = _known(record, request)
+    if line.is_clustered:
+        return Peek(_over_slots(request, standing, known, stored, buckets, now_us), room)
+    result, _ = answered(request, standing, known, *_numbers(request.buckets, stored), now_us)
     return Peek(result, room)
+
+
+def _over_slots(
+    request: TakeRequest,
+    standing: Standing,
+    known: Reservation | None,
+    stored: Mapping[str, StoredLimits],
+    values: Mapping[str, bytes | None],
+    now_us: int,
+) -> TakeResult:
+    """The answer on a Cluster: that of the account's part and then, if it takes, those of the others, as `cluster_takes` asks
+    them. `values` are those of the buckets, by entity. What another part has answered before and keeps under a key of its
+    own, as where it keeps dozens of answers, is not read.
+    """
+    part = own_request(request)
+    own, _ = answered(part, standing, known, *_numbers(part.buckets, stored), now_us)
+    if not own.charged:
+        return own
+    others: list[TakeResult] = []
+    for _, part in further_requests(request, own):
+        entity = part.account
+        records = layout.read_buckets(values[entity], account=True)[1]
+        record = layout.located(records, layout.upload_name(entity, part.upload_id).encode())
+        numbers = _numbers(part.buckets, {each.entity: stored[entity] for each in part.buckets})
+        others.append(answered(part, UNKNOWN, _known(record, part), *numbers, now_us)[0])
+    return together(request, own, others)
+
+
+def _numbers(buckets: Sequence[EntityBuckets], stored: Mapping[str, StoredLimits]) -> tuple[Tats, Flights]:
+    """What is stored of these buckets, as the model reads it."""
+    tats: Tats = {}
+    open_: Flights = {}
+    for each in buckets:
+        found = stored[each.entity]
+        for limit in each.limits.limits:
+            tats[each.entity, limit.name] = found.tats.get(limit.id, 0)
+            debt_us = found.tats.get(limit.debt_id, 0)
+            tats[each.entity, limit.debt_of(limit.name)] = debt_us if debt_us <= LATEST_TAT_US else 0
+            open_[each.entity, limit.name] = list(found.flights.get(limit.id, ()))
+    return tats, open_
 
 
 def _bucket_keys(prefix: str, entities: Sequence[str], account: str, is_clustered: bool) -> list[str]:

@@ -183,7 +183,9 @@ class Crowd:
         if not changed:
             return []
         self._changed[partition] = set()
-        taken = ((self._published(partition, kind, value), self._tables[kind].floor) for kind, value in sorted(changed))
+        tables = self._tables
+        above = [one for one in changed if tables[one[0]].may_be_published(partition, one[1])]
+        taken = ((self._published(partition, kind, value), tables[kind].floor) for kind, value in sorted(above))
         return [count for count, floor in taken if count.count > floor]
 
     def give_back(self, partition: int, counts: Iterable[CrowdCount]) -> None:

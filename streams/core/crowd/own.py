@@ -97,9 +97,24 @@ class Own:
 
     def tails(self, partition: int, value: int) -> Tails:
         """The partition's counts of a feature today."""
-        members = packed.unpacked(self.row(value), self.today)
-        shown = [(age, firm) for age, firm, owner in members if owner == partition & 0xFFFF]
-        return tails(self.today, shown, self.days)
+        row, days = self.row(value), self.days
+        high, low = divmod(partition & 0xFFFF, 256)
+        if (
+            row
+            and not packed.age(int.from_bytes(row[:SIZE], "big"), self.today)  # the oldest member is the first
+            and not packed.established(row)
+            and row[2::SIZE].count(high) == len(row) // SIZE
+        ):  # as most are that change: everybody showed it today
+            return Tails(self.today, bytes([min(row[3::SIZE].count(low), CEILING)]) * days + bytes(days))
+        shown = [(age, firm) for age, firm, owner in packed.unpacked(row, self.today) if owner == partition & 0xFFFF]
+        return tails(self.today, shown, days)
+
+    def may_exceed(self, partition: int, value: int, floor: int) -> bool:
+        """False where the partition counts no more than `floor` accounts of a feature; at less cost than its counts."""
+        row = self.shared.get(value)
+        if row is None:  # one account or none
+            return floor < 1
+        return len(row) > floor * SIZE and row[3::SIZE].count(partition & 0xFF) > floor
 
     def _worth(self, row: bytes) -> int:
         living = len(packed.live(row, self.today, self.days))

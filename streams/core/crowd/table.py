@@ -40,7 +40,8 @@ class CrowdTable:
     """The counts of one kind. Mutable, in memory, used by one thread.
 
     `shared`, `heard_of`, `door`, `noted` and `totals` are for the paths of `Crowd` that are walked for each upload.
-    `noted` keeps of lone features who showed them today, if they did so twice; `totals` keeps the sums of others.
+    `noted` keeps of lone features who showed them today, if they did so twice in batches of few uploads, where that saves a
+    look at the slots; `totals` keeps the sums of others.
     """
 
     def __init__(self, kind: Kind) -> None:
@@ -103,9 +104,6 @@ class CrowdTable:
         # of two members of one feature, or two features of one slot, the last is there
         held = slots[index]
         is_free &= (held[:, 0] == values) & (held[:, 1] == ones)
-        if len(noted) < MAX_READY and is_known.any():
-            whom = ones[is_known] & np.uint64(packed.WHO_AND_HOW)
-            noted.update(zip(values[is_known].tolist(), whom.tolist(), strict=True))
         return np.flatnonzero(~(is_free | is_known))
 
     def most_of(self, values: Numbers) -> Numbers:
@@ -163,6 +161,10 @@ class CrowdTable:
             self.totals.clear()
         self.totals[value] = both
         return both
+
+    def may_be_published(self, partition: int, value: int) -> bool:
+        """False where no more than the floor's accounts of the partition are known; at less cost than `known`."""
+        return value in self.heard_of or self.own.may_exceed(partition, value, self.floor)
 
     def known(self, partition: int, value: int) -> Tails:
         """What is known of one partition: what was counted here merged with what was heard."""
