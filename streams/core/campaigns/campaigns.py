@@ -106,7 +106,8 @@ class Campaigns:
             for group in dict.fromkeys(self._links(event, times[place], hosts, event.account.id in established)):
                 _add(shown[LINK_CAMPAIGN], group, place)
                 examples[LINK_CAMPAIGN].append(f"{group:016x}")
-        samples = [] if self._names is None else self._new_names(self._names, uploads, linking, hosts, shown, examples)
+        names = self._names
+        samples = [] if names is None else self._new_names(names, uploads, linking, hosts, established, shown, examples)
         self._remember(shown, examples, times)
         for number, place in samples:
             _add(shown[NAME_CAMPAIGN], number, place)
@@ -118,6 +119,7 @@ class Campaigns:
         uploads: Sequence[Attempted],
         linking: Sequence[int],
         hosts: Mapping[str, int],
+        established: Collection[str],
         shown: ShownCampaigns,
         examples: Mapping[int, list[str | Marks]],
     ) -> list[tuple[int, int]]:
@@ -126,11 +128,13 @@ class Campaigns:
         samples: list[tuple[int, int]] = []
         for place in linking:
             event = uploads[place]
+            is_established = event.account.id in established
             for link in event.links[:MAX_LINKS]:
                 name = host(link)
                 if not name:
                     continue
-                number = 0 if hosts is _NO_HOSTS or names.is_met(name) else hosts[name]
+                is_settled = names.is_met(name) and not (is_established and names.may_say_more(name))
+                number = 0 if hosts is _NO_HOSTS or is_settled else hosts[name]
                 if number and self.popular.has_host(number):
                     names.pass_by(name)
                     continue

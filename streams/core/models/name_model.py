@@ -8,6 +8,7 @@ other run speaks against its names where more new sites share it than honest one
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import log
 from typing import Final
@@ -53,13 +54,16 @@ class NameModel:
         """The share of honest names that a run of no word is expected in."""
         return UNKNOWN / self.names
 
-    def runs(self, name: str) -> list[str]:
-        """Some runs of a name that are no words; none of a name that is shorter than a run."""
+    def runs(self, name: str, is_local: Callable[[int], bool] = lambda number: False) -> list[str]:
+        """Some runs of a name that are no words; none of a name that is shorter than a run.
+
+        `is_local` tells by its checksum whether a run is a word that the model lacks.
+        """
         every = runs_of(name)
-        sums = list(map(_checksum, every))
+        sums = list(map(checksum, every))
         rare = dict(zip(sums, every, strict=True))
         for place, number in enumerate(sums):
-            if self._is_word(number):
+            if self._is_word(number) or is_local(number):
                 for near in sums[max(0, place - OVERLAP) : place + OVERLAP + 1]:
                     rare.pop(near, None)
         # all names keep the same runs of those they share, so that names alike have them in common
@@ -87,11 +91,12 @@ def runs_of(name: str) -> list[str]:
 
 def bits_of(run: str) -> tuple[int, ...]:
     """The bits that a word sets."""
-    number = _checksum(run)
+    number = checksum(run)
     return tuple([(number * odd & 0xFFFFFFFF) >> 32 - WORD_BITS for odd in _MULTIPLIERS])
 
 
-def _checksum(run: str) -> int:
+def checksum(run: str) -> int:
+    """The number under which a run is looked up among words."""
     return crc32(run.encode("utf-8", "replace"))
 
 
