@@ -56,7 +56,7 @@ def with_bytes_each(scores: Iterable[Score]) -> list[EncodedScore]:
 
 def stored_each(scored: Iterable[EncodedScore]) -> list[bytes]:
     """`stored_score` of each score, in their order."""
-    values = list[bytes]()
+    values: list[bytes] = []
     last: tuple[object, ...] | None = None
     length, sections = 0, b""
     for score, data in scored:
