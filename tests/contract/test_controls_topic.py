@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -25,6 +25,7 @@ from gate.records.gate import encode_gate
 from gate.records.topics import Topics
 from gate.serve.clock import SystemClock
 from gate.stores.kafka.boards import MOST_GATES, KafkaBoardStore
+from gate.stores.kafka.delete_topics import drop
 from gate.stores.kafka.topics import declare
 
 DAY_US, HOUR_US = 86_400_000_000, 3_600_000_000
@@ -187,6 +188,29 @@ async def test_a_pause_whose_last_record_is_older_deleted_or_garbage_is_written_
         b"pause:p-1": pause_record(released)[1],
         b"pause:p-2": pause_record(a_pause("p-2"))[1],
     }
+
+
+async def test_a_topic_that_is_created_anew_gets_the_pauses_again(kafka_bootstrap: str, topic: str) -> None:
+    topics = Topics(topic.removesuffix("gate.controls.v1"))
+    kept = Board({id_: a_pause(id_) for id_ in ("p-1", "p-2", "p-3")})
+    async with KafkaBoardStore(kafka_bootstrap, topic) as store:
+        await store.replace(0, kept)
+        await eventually(lambda: store.known.pauses == kept.pauses)
+        await drop(kafka_bootstrap, topics)
+        await eventually(lambda: declared_anew(kafka_bootstrap, topics))
+        await eventually(lambda: len(store.outdated) == len(kept.pauses), 30.0)
+        await store.repair(store.known)
+
+    async with KafkaBoardStore(kafka_bootstrap, topic) as newcomer:
+        assert (await newcomer.read()).pauses == kept.pauses
+
+
+async def declared_anew(bootstrap: str, topics: Topics) -> bool:
+    """Whether the topics could be made: for a moment after their deletion they may not."""
+    with suppress(StoreUnavailable):
+        await declare(bootstrap, topics)
+        return True
+    return False
 
 
 async def test_pauses_that_expired_long_ago_are_forgotten_by_readers_and_deleted_from_the_topic(

@@ -278,10 +278,14 @@ class KafkaBoardStore:
                 await asyncio.sleep(TRY_AGAIN_S)
 
     async def _read(self) -> None:
-        """Read the topics from their beginnings until Kafka is away."""
+        """Read the topics from their beginnings until Kafka is away, or a topic ends before the place that was read.
+
+        Such a topic was created anew, or has lost records: it may lack pauses.
+        """
         consumer: Any = AIOKafkaConsumer(
-            **connection(self._bootstrap), enable_auto_commit=False, request_timeout_ms=3_000, fetch_max_wait_ms=100
-        )
+            **connection(self._bootstrap), enable_auto_commit=False, request_timeout_ms=3_000, fetch_max_wait_ms=100,
+            auto_offset_reset="none",
+        )  # fmt: skip
         try:
             await connected(consumer)
             present = await consumer.topics()
