@@ -26,7 +26,7 @@ from streams.core.migration import RING_MARK_BYTES, WEEK_US
 from streams.core.models.marks import CaptionNumbers
 from streams.core.reporters import lacking_us, with_reporter
 from streams.core.rings import dated, holds, remembered
-from streams.core.weblinks import WebLinks, may_hold_link
+from streams.core.weblinks import WebLinks
 from streams.core.window import count_one, count_upload
 
 MAX_EVENT_IDS = 32
@@ -99,6 +99,7 @@ def fold(
     caption: CaptionNumbers | None = None,
     link_odds: int | None = None,
     shown: list[int] | None = None,
+    may_link: bool = True,
 ) -> bool:
     """Fold one event of the account into `facts`, in place; `uploads` grows if it was one that was let through.
 
@@ -106,8 +107,8 @@ def fold(
     host, 0 where it has none. False, and nothing is changed, if one of the account's last events had its type and id.
     `value` is the record's bytes, which only the order-sensitive digest depends on. `web` reads the links of an upload.
     `malformed` is how many of the event's fields broke their rule, `caption` the numbers of its caption where captions are
-    read, `link_odds` the log odds of its worst link where a link model reads them. Where it raises, facts and `shown` are in
-    no defined state.
+    read, `link_odds` the log odds of its worst link where a link model reads them. `may_link` is False for an upload that is
+    known to hold no link, as most do not. Where it raises, facts and `shown` are in no defined state.
     """
     kind, known = kind_of(event), facts.event_ids
     mark = hashes.mark(f"{kind} {event.id}")
@@ -127,7 +128,7 @@ def fold(
     if kind == ATTEMPTED:  # asking for the class takes twice as long
         network, device = _fold_places(facts, attempt, at_us, hashes)
         if attempt.decision not in REFUSALS:
-            content, host = _fold_upload(facts, attempt, at_us, hashes, web, caption)
+            content, host = _fold_upload(facts, attempt, at_us, hashes, web, caption, may_link)
             if link_odds is not None:
                 fold_links(facts, link_odds)
             if shown is not None:
@@ -189,7 +190,13 @@ def _fold_places(facts: Facts, event: Attempted, at_us: int, hashes: KeyedHashes
 
 
 def _fold_upload(
-    facts: Facts, event: Attempted, at_us: int, hashes: KeyedHashes, web: WebLinks, caption: CaptionNumbers | None
+    facts: Facts,
+    event: Attempted,
+    at_us: int,
+    hashes: KeyedHashes,
+    web: WebLinks,
+    caption: CaptionNumbers | None,
+    may_link: bool,
 ) -> tuple[int, int]:
     """The hashes of the content and the link host, 0 for none: the facts keep those of an earlier upload."""
     uploads, last_us, media, links, caption_text = facts.uploads, facts.last_us, event.media, event.links, event.text
@@ -227,7 +234,7 @@ def _fold_upload(
         _fold_text(facts, caption_text)
         if caption is not None:
             fold_caption(facts, caption)
-    if links or (caption_text and may_hold_link(caption_text)):  # few have one
+    if may_link and (links or caption_text):
         hosts = web.hosts_in(links, caption_text)
         if hosts:
             _fold_hosts(facts, hosts, hashes.hosts)

@@ -93,7 +93,7 @@ def read_events(batch: Sequence[Record], origin: tuple[str, int], dead: list[Dea
             dead.append(DeadLetter(*origin, offset, error.reason, error.detail, kept, key))
             continue
         account = event.account.id
-        is_attempt = type(event) in ATTEMPTS
+        is_attempt, may_link = type(event) in ATTEMPTS, False
         if is_attempt:
             upload: Any = event
             if upload.decision not in REFUSALS:
@@ -105,9 +105,12 @@ def read_events(batch: Sequence[Record], origin: tuple[str, int], dead: list[Dea
                     with_text.append(place)
                     texts.append(text)
                 if links or (text and may_hold_link(text)):
+                    may_link = True
                     with_link.append(place)
                     linking.append(UploadLinks(links, text))
-        events.append(made(ReadEvent, (event, at_us, offset, value or b"", unknown_fields, dropped, is_attempt)))
+        events.append(
+            made(ReadEvent, (event, at_us, offset, value or b"", unknown_fields, dropped, is_attempt, may_link))
+        )
         places = by_account.get(account)
         if places is None:
             by_account[account] = [place]

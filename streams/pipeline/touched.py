@@ -25,7 +25,7 @@ from streams.core.weblinks import WebLinks
 
 class ReadEvent(NamedTuple):
     """An event with its time in µs, the offset and the bytes of its record, how many of its fields no event of its type
-    has, and which of its fields were dropped."""
+    has, which of its fields were dropped, and whether it may hold a link."""
 
     event: Event
     at_us: int
@@ -34,6 +34,7 @@ class ReadEvent(NamedTuple):
     unknown_fields: int
     dropped: Dropping
     is_attempt: bool
+    may_link: bool
 
 
 ReadsFacts = Callable[[Facts], FactFeatures]
@@ -135,10 +136,11 @@ class Touched:
         self.features = self._read(facts)
 
     def _fold(self, read: ReadEvent, caption: CaptionNumbers | None, link_odds: int | None) -> None:
-        event, at_us, offset, value, unknown_fields, dropped, is_attempt = read
+        event, at_us, offset, value, unknown_fields, dropped, is_attempt, may_link = read
         broken = malformed(dropped) if dropped else 0
         hashes, web = self._hashes, self._web
-        if not fold(self._facts, event, at_us, offset, value, hashes, web, broken, caption, link_odds, self.shown):
+        facts, shown = self._facts, self.shown
+        if not fold(facts, event, at_us, offset, value, hashes, web, broken, caption, link_odds, shown, may_link):
             self.duplicates += 1
             return
         if is_attempt:
