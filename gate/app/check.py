@@ -285,7 +285,7 @@ class Check:
         """Decide the checks of a batch and count the decisions, the usual ones together."""
         usual: Iterable[Decision | None] = repeat(None)
         if needs_store(self._pauses, policy):
-            usual, classes = usual_decisions(firsts, answers, self._pauses.rev, policy, self._last_known.remember)
+            usual, classes = usual_decisions(firsts, answers, self._pauses.rev, policy, self._last_known)
             for class_ in set(classes):
                 n = classes.count(class_)
                 self._count(Verdict.ALLOW, class_, Stage.DEFAULT, "allow", None, (), (), True, n, now_us)

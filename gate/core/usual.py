@@ -6,71 +6,79 @@ that is below all thresholds, or nothing at all. `decide` decides all others.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from gate.core.decision import Decision, Stage, Verdict
 from gate.core.limits.take import TakeRequest, TakeResult
 from gate.core.policy import Policy
-from gate.core.standing import UNKNOWN, Standing
+from gate.core.standing import UNKNOWN, LastKnown
 
 _ALLOW: Final = Verdict.ALLOW
 _DEFAULT: Final = Stage.DEFAULT
 
 
+_UNUSUAL: Final = -1.0
+"""Stands for the risk of an upload that is not usual."""
+
+
 def usual_decision(take: Decision | TakeRequest, answer: TakeResult, board_rev: int, policy: Policy) -> Decision | None:
     """The decision on the upload that got this answer, None where it is not usual. `needs_store` must be true."""
-    if not answer.charged or answer.repeated or answer.shadow:
-        return None
-    class_, standing, risk = take.class_, answer.standing, None
-    if standing is not UNKNOWN:
-        risk = standing.risk
-        if (
-            standing.override is not None
-            or standing.hot is not None
-            or risk is None
-            or risk >= policy.thresholds[class_].lowest
-            or standing.as_of_us != answer.now_us  # else the risk has decayed since
-        ):
-            return None
-    return Decision(
-        take.upload_id,
-        take.account,
-        class_,
-        _ALLOW,
-        _DEFAULT,
-        "allow",
-        None,
-        None,
-        policy.hash,
-        board_rev,
-        risk,
-        (),
-        (),
-        None,
-        True,
-        answer.room,
-        answer.now_us,
-    )
+    (decision,), _ = usual_decisions((take,), (answer,), board_rev, policy, LastKnown())
+    return decision
 
 
 def usual_decisions(
     takes: Sequence[Decision | TakeRequest], answers: Sequence[TakeResult | Exception | None], board_rev: int,
-    policy: Policy, remember: Callable[[str, Standing], None],
+    policy: Policy, last_known: LastKnown,
 ) -> tuple[list[Decision | None], list[str]]:  # fmt: skip
     """`usual_decision` of each upload, None where the store gave no answer; and the classes of the usual ones.
 
-    `remember` is told the standings of the accounts of usual uploads.
+    `last_known` is told the standings of the accounts of usual uploads. Uploads that share an answer and a class, as most of
+    a batch do, are judged once.
     """
     decisions: list[Decision | None] = []
     classes: list[str] = []
+    remember, policy_hash = last_known.remember, policy.hash
+    remembers = len(last_known) > 0  # else nothing can be forgotten
+    judged, of_class, risk = None, "", None
     for take, answer in zip(takes, answers, strict=True):
+        class_ = take.class_
         if not isinstance(answer, TakeResult):
             decisions.append(None)
             continue
-        decision = usual_decision(take, answer, board_rev, policy)
+        if answer is not judged or class_ != of_class:
+            judged, of_class, risk = answer, class_, _usual_risk(class_, answer, policy)
+            remembers = remembers or answer.standing is not UNKNOWN
+        if risk is _UNUSUAL:
+            decisions.append(None)
+            continue
+        account = take.account
+        decision = Decision(
+            take.upload_id, account, class_, _ALLOW, _DEFAULT, "allow", None, None, policy_hash, board_rev, risk,
+            (), (), None, True, answer.room, answer.now_us,
+        )  # fmt: skip
         decisions.append(decision)
-        if decision is not None:
-            remember(decision.account, answer.standing)
-            classes.append(decision.class_)
+        classes.append(class_)
+        if remembers:
+            remember(account, answer.standing)
     return decisions, classes
+
+
+def _usual_risk(class_: str, answer: TakeResult, policy: Policy) -> float | None:
+    """The risk of an account with a usual upload, None where nothing is known of it; `_UNUSUAL` where the upload is not usual."""
+    if not answer.charged or answer.repeated or answer.shadow:
+        return _UNUSUAL
+    standing = answer.standing
+    if standing is UNKNOWN:
+        return None
+    risk = standing.risk
+    if (
+        standing.override is not None
+        or standing.hot is not None
+        or risk is None
+        or risk >= policy.thresholds[class_].lowest
+        or standing.as_of_us != answer.now_us  # else the risk has decayed since
+    ):
+        return _UNUSUAL
+    return risk

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec.structs import replace as changed
 
 from gate.core.account import Account
@@ -21,8 +23,8 @@ from gate.core.pause.entry import Pause
 from gate.core.pause.scope import Action, PauseMode, Scope
 from gate.core.policy import Policy, Thresholds
 from gate.core.request import CheckRequest
-from gate.core.standing import UNKNOWN, Standing
-from gate.core.usual import usual_decisions
+from gate.core.standing import UNKNOWN, LastKnown, Standing
+from gate.core.usual import usual_decision, usual_decisions
 
 NOW_US = 1_800_000_000_000_000
 DAY_US = 86_400_000_000
@@ -78,11 +80,14 @@ HARMLESS = Standing(0.4, NOW_US - DAY_US, half_life_us=DAY_US, as_of_us=NOW_US)
 ONE_TAKE = TakeRequest("a", "u", POLICY.class_limits[0], class_="new")
 
 
-def usual(answer: TakeResult | Exception | None) -> tuple[list[Decision | None], list[str], dict[str, Standing]]:
-    """The usual decision of the upload that got the answer, its class, and the standing to remember."""
-    remembered: dict[str, Standing] = {}
-    decisions, classes = usual_decisions((ONE_TAKE,), (answer,), 0, POLICY, remembered.__setitem__)
-    return decisions, classes, remembered
+def usual(
+    answer: TakeResult | Exception | None, before: Standing = UNKNOWN
+) -> tuple[list[Decision | None], list[str], Standing]:
+    """The usual decision of the upload that got the answer, its class, and what is remembered of its account."""
+    last_known = LastKnown()
+    last_known.remember("a", before)
+    decisions, classes = usual_decisions((ONE_TAKE,), (answer,), 0, POLICY, last_known)
+    return decisions, classes, last_known.of("a")
 
 
 @pytest.mark.parametrize(
@@ -103,7 +108,8 @@ def usual(answer: TakeResult | Exception | None) -> tuple[list[Decision | None],
 def test_an_upload_of_which_more_is_known_than_a_harmless_risk_is_not_usual(
     answer: TakeResult | Exception | None,
 ) -> None:
-    assert usual(answer) == ([None], [], {})
+    assert usual(answer) == ([None], [], UNKNOWN)
+    assert usual(answer, HARMLESS) == ([None], [], HARMLESS)
 
 
 @pytest.mark.parametrize("standing", [UNKNOWN, HARMLESS, changed(HARMLESS, risk=0.499), changed(HARMLESS, at_us=0)])
@@ -114,7 +120,47 @@ def test_a_usual_upload_is_decided_as_by_decide_and_its_account_is_remembered(st
 
     assert decision == decide(UPLOAD, "new", NONE, POLICY, NOW_US, answer)
     assert decision.reserved
-    assert (classes, remembered) == (["new"], {"a": standing})
+    assert (classes, remembered) == (["new"], standing)
+
+
+def test_what_was_known_of_an_account_is_forgotten_when_its_score_is_gone() -> None:
+    last_known = LastKnown()
+    scored = changed(TAKEN, standing=HARMLESS)
+
+    usual_decisions((ONE_TAKE, ONE_TAKE, ONE_TAKE), (TAKEN, scored, TAKEN), 0, POLICY, last_known)
+
+    assert usual(TAKEN, HARMLESS)[2] is UNKNOWN
+    assert len(last_known) == 0
+
+
+TWO_CLASSES = replace(
+    POLICY, classes=("new", "old"), thresholds={**POLICY.thresholds, "old": Thresholds(0.3, 0.7, 0.9)}
+)
+TAKES = [TakeRequest(f"a-{class_}", "u", TWO_CLASSES.class_limits[0], class_=class_) for class_ in ("new", "old")]
+ANSWERS = [
+    TAKEN,
+    changed(TAKEN, now_us=NOW_US + 1),
+    changed(TAKEN, charged=False),
+    changed(TAKEN, standing=HARMLESS),
+    ValueError("no answer"),
+    None,
+]
+
+
+@given(st.lists(st.tuples(st.sampled_from(TAKES), st.sampled_from(ANSWERS))))
+def test_uploads_that_share_an_answer_are_decided_as_each_by_itself(
+    pairs: list[tuple[TakeRequest, TakeResult | Exception | None]],
+) -> None:
+    takes, answers = [take for take, _ in pairs], [answer for _, answer in pairs]
+    alone = [
+        usual_decision(take, answer, 7, TWO_CLASSES) if isinstance(answer, TakeResult) else None
+        for take, answer in pairs
+    ]
+
+    decisions, classes = usual_decisions(takes, answers, 7, TWO_CLASSES, LastKnown())
+
+    assert decisions == alone
+    assert classes == [decision.class_ for decision in alone if decision is not None]
 
 
 @pytest.mark.parametrize(
