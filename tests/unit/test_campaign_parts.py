@@ -445,6 +445,17 @@ def test_in_a_catalogue_a_campaign_that_turned_out_to_be_another_is_part_of_it()
     assert day_of(NOW_US + DAY_US - 1) == TODAY
 
 
+def test_in_a_catalogue_no_campaign_is_part_of_one_of_another_kind() -> None:
+    catalogue = Catalogue()
+    link, picture = campaign_id((LINK_CAMPAIGN, 7)), campaign_id((PICTURE_CAMPAIGN, 7))
+    catalogue.add(0, link, record(5, 9, 6))
+    catalogue.add(0, picture, record(5, 9, 4))
+
+    catalogue.add(0, link, written_alias((PICTURE_CAMPAIGN, 7)))
+
+    assert [(one.id, one.members) for one in catalogue.all(TODAY)] == [(link, 6), (picture, 4)]
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -112,14 +112,8 @@ class Line:
         except (RedisError, OSError) as error:  # TimeoutError is an OSError
             await self._drop()
             self._stats.errors += 1
-            late = isinstance(error, TimeoutError)
-            what = (
-                f"did not answer within {within_s * 1000:.0f} ms"
-                if late
-                else f"cannot be reached: {redis_trouble(error)}"
-            )
             kind = ReplyLost if opened else StoreUnavailable
-            raise kind(f"Redis at {self._where} {what}") from error
+            raise kind(f"Redis at {self._where} {_failure(error, within_s)}") from error
         except BaseException:
             await self._drop()
             raise
@@ -289,3 +283,12 @@ def connection_to(url: str, name: str) -> Connection | UnixDomainSocketConnectio
     }
     connection: Connection | UnixDomainSocketConnection = kind(**settings)
     return connection
+
+
+def _failure(error: Exception, within_s: float) -> str:
+    """What became of a call that had so many seconds for its answer; none where this process was held up before it."""
+    if not isinstance(error, TimeoutError):
+        return f"cannot be reached: {redis_trouble(error)}"
+    if within_s <= 0:
+        return "was left no time to answer: this process was held up"
+    return f"did not answer within {within_s * 1000:.0f} ms"

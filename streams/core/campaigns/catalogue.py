@@ -53,7 +53,7 @@ class Catalogue:
         if feature is None or record is None:
             return
         same = parsed_id(record.same_as)
-        if same is not None and same < feature:
+        if same is not None and same[0] == feature[0] and same < feature:  # as workers read it
             self._same[feature] = same
         elif not record.same_as:
             self._records[partition, feature] = record
