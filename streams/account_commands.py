@@ -70,7 +70,7 @@ def _counts(after: str) -> tuple[int, ...]:
 
 def _evaluation_lines(figures: AccountFigures, hash_: str) -> list[str]:
     lines = [
-        f"accounts judged by the scorecard {hash_}: {figures.accounts:,}, {figures.positives:,} abusive",
+        f"judged by the scorecard {hash_}: {figures.accounts:,} accounts, {figures.positives:,} abusive",
         f"last risk: {_ranking(figures.last)}",
         *(f"after {count} events: {of_accounts(one)}" for count, one in figures.after.items()),
     ]

@@ -6,7 +6,7 @@ import time
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -30,6 +30,15 @@ class Judged(StrEnum):
     LINKS = "links"
     EVENTS = "events"
 
+
+USED_BY: Final = {
+    "shadow": (Judged.ACCOUNTS,),
+    "plots": (Judged.ACCOUNTS,),
+    "negatives": (Judged.LINKS,),
+    "without": (Judged.ACCOUNTS, Judged.EVENTS),
+    "labels": (Judged.EVENTS,),
+}
+"""The options of `evaluate` that only some kinds of models use."""
 
 fit = typer.Typer(
     help="Fit models to labelled streams.",
@@ -104,8 +113,7 @@ def evaluate(
 
     Example: upload-gate evaluate labelled.jsonl.gz --what captions --models models -o json
     """
-    if shadow is not None and what is not Judged.ACCOUNTS:
-        raise OperatorError("--shadow compares scorecards", "give --what accounts with it")
+    _refuse_unused(what, shadow=shadow, plots=plots, negatives=negatives, without=without, labels=labels)
     if what is Judged.ACCOUNTS:
         evaluate_accounts(files, models, after, without or (), plots, output, shadow)
         return
@@ -138,6 +146,16 @@ def evaluate(
     else:
         result(_figures_text(f"{what.value} judged by the model {model.hash}", figures))
         say(f"{us_per_row:.1f} µs a row")
+
+
+def _refuse_unused(what: Judged, *, labels: str, **given: object) -> None:
+    """Raises OperatorError for an option that the judged kind of model does not use."""
+    given["labels"] = None if labels == "none" else labels
+    for option, kinds in USED_BY.items():
+        if given[option] and what not in kinds:
+            raise OperatorError(
+                f"--{option} does not go with --what {what.value}", f"give --what {' or '.join(kinds)}, or leave it out"
+            )
 
 
 def _numbers(figures: DetectionFigures, prefix: str) -> dict[str, float]:

@@ -70,5 +70,9 @@ def _known(board: Board, id_: str, now_us: int) -> str:
     meant = f"p-{id_.strip().lower().removeprefix('p-')}"
     if meant in board.pauses:
         return f"did you mean {meant}?"
-    active = ", ".join(pause.id for pause in board.active(now_us))
-    return f"active now: {active}" if active else "no pause is active now"
+    active = board.active(now_us)
+    going = [pause for pause in board.pauses.values() if pause.released_at_us is None and now_us < pause.expires_at_us]
+    later = [pause for pause in going if pause not in active]
+    groups = [("active now", active), ("not in force yet", sorted(later, key=lambda pause: pause.id))]
+    lines = [f"{title}: {', '.join(pause.id for pause in pauses)}" for title, pauses in groups if pauses]
+    return "; ".join(lines) or "no pause is active, and none waits"

@@ -92,7 +92,7 @@ def _json(status: int, data: bytes, shown: str) -> object:
     if status == HTTPStatus.UNAUTHORIZED:
         remedy = (
             "set UPLOAD_GATE_TOKEN for the port for checks, UPLOAD_GATE_ADMIN_TOKEN for the admin port; "
-            "`upload-gate token new NAME` makes the one, with --admin the other"
+            "`upload-gate token new NAME` makes a token for checks, and with --admin one for the admin port"
         )
         raise RequestRejected(str(problem.get("type", "rejected")), f"refused by {shown}: {detail}. Here: {remedy}")
     if status < 500 and status != 404:

@@ -127,8 +127,8 @@ def revoke(
     left = TokenFile(path).read() or ()
     for access in sorted({each.access for each in gone} - {each.access for each in left}):
         say(
-            f"warning: no token is left for the {access} port. Gates that run let nobody in there; one that starts on "
-            "loopback asks nobody, one beyond loopback does not start"
+            f"warning: no token is left for the {access} port. Running gates refuse every request "
+            "there. A gate that starts on loopback needs no token; beyond loopback it does not start"
         )
     say(*_taken_from_traffic(path.parent, gone))
     for each in gone:

@@ -29,7 +29,6 @@ Leaves to the stores which of two scores wins.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
 from datetime import datetime
 from functools import lru_cache
 from typing import Annotated, Any, Final, NamedTuple
@@ -48,6 +47,8 @@ MAX_BYTES: Final = 64 * 1024
 LONGEST_HALF_LIFE_S: Final = 10 * 365 * 86_400
 
 _HEAD = struct.Struct("<dddH")
+pack_head = _HEAD.pack
+"""Packs the beginning of a stored score: risk, time in µs, offset, and the length of the epoch."""
 _DECAY = struct.Struct("<B7sIB")
 _WIDE_DECAY = struct.Struct("<BddB")
 _STAMP = struct.Struct("<B7sII")
@@ -229,29 +230,22 @@ def stored_score(scored: EncodedScore) -> bytes:
     """A score as Redis stores it."""
     score, data = scored
     stamp = score.stamp
-    if stamp.generation and (score.half_life_us or not score.acts):  # as a worker makes it
-        epoch, pack = _whole_head(stamp.epoch)
-        return pack(
-            round(score.risk * 1_000_000) / 1_000_000, score.at_us, stamp.offset, len(epoch), epoch,
-            _WITH_DECAY, score.half_life_us.to_bytes(7, "little"), round(score.base * 1_000_000), score.acts,
-            _WITH_STAMP, stamp.generation.to_bytes(7, "little"), stamp.partitions, stamp.partition,
-        ) + data  # fmt: skip
-    epoch = stamp.epoch.encode()
-    head = _HEAD.pack(round(score.risk * 1_000_000) / 1_000_000, score.at_us, stamp.offset, len(epoch)) + epoch
-    if score.half_life_us or not score.acts:
-        half_life = score.half_life_us.to_bytes(7, "little")
-        head += _DECAY.pack(_WITH_DECAY, half_life, round(score.base * 1_000_000), score.acts)
-    if stamp.generation:
-        head += _STAMP.pack(_WITH_STAMP, stamp.generation.to_bytes(7, "little"), stamp.partitions, stamp.partition)
-    return head + data
+    length, sections = sections_of(
+        stamp.epoch, stamp.generation, stamp.partitions, stamp.partition, score.half_life_us, score.base, score.acts
+    )
+    return pack_head(rounded(score.risk), score.at_us, stamp.offset, length) + sections + data
 
 
-@lru_cache(maxsize=64)
-def _whole_head(epoch: str) -> tuple[bytes, Callable[..., bytes]]:
-    """The epoch's bytes, and what packs a head with both sections."""
-    encoded = epoch.encode()
-    sections = _DECAY.format.removeprefix("<") + _STAMP.format.removeprefix("<")
-    return encoded, struct.Struct(f"{_HEAD.format}{len(encoded)}s{sections}").pack
+def sections_of(
+    epoch: str, generation: int, partitions: int, partition: int, half_life_us: int, base: float, acts: bool
+) -> tuple[int, bytes]:
+    """The length of the epoch, and the head of a stored score from the epoch on."""
+    head = encoded = epoch.encode()
+    if half_life_us or not acts:
+        head += _DECAY.pack(_WITH_DECAY, half_life_us.to_bytes(7, "little"), round(base * 1_000_000), acts)
+    if generation:
+        head += _STAMP.pack(_WITH_STAMP, generation.to_bytes(7, "little"), partitions, partition)
+    return len(encoded), head
 
 
 class StoredRisk(NamedTuple):

@@ -9,7 +9,7 @@ import msgspec
 
 from gate.core.score import Reason, Score
 from gate.ports.scores import EncodedScore
-from gate.records.score import VERSION, reason_document, rounded, with_bytes
+from gate.records.score import VERSION, pack_head, reason_document, rounded, sections_of, with_bytes
 from gate.records.times import time_of
 
 _encode = msgspec.json.Encoder().encode
@@ -52,6 +52,24 @@ def with_bytes_each(scores: Iterable[Score]) -> list[EncodedScore]:
         ).encode()
         encoded.append(made(EncodedScore, (score, data)))
     return encoded
+
+
+def stored_each(scored: Iterable[EncodedScore]) -> list[bytes]:
+    """`stored_score` of each score, in their order."""
+    values: list[bytes] = []
+    last: tuple[object, ...] | None = None
+    length, sections = 0, b""
+    for score, data in scored:
+        stamp = score.stamp
+        common = (
+            stamp.epoch, stamp.generation, stamp.partitions, stamp.partition,
+            score.half_life_us, score.base, score.acts,
+        )  # fmt: skip
+        if common != last:
+            last, (length, sections) = common, sections_of(*common)
+        risk = round(score.risk * 1_000_000) / 1_000_000
+        values.append(pack_head(risk, score.at_us, stamp.offset, length) + sections + data)
+    return values
 
 
 def _json(value: object) -> str:

@@ -102,14 +102,14 @@ def shown_lines(listed: ListedLetter) -> list[str]:
     letter, body, at = listed.letter, listed.letter.body, listed.letter.body.origin
     key = "none" if letter.key is None else letter.key.decode(errors="replace")
     lines = [
-        f"{'stood at':<10} {at.topic}, partition {at.partition}, offset {at.offset}",
+        f"{'position':<10} {at.topic}, partition {at.partition}, offset {at.offset}",
         f"{'key':<10} {key}",
         f"{'written':<10} {instant_of(letter.at_ms)}",
         f"{'reason':<10} {body.reason}: {body.detail}",
         f"{'correct':<10} {remedy(body.reason)}",
     ]
     if body.replayed is not None:
-        lines.append(f"{'replayed':<10} it was sent again; it first stood at {body.replayed}")
+        lines.append(f"{'replayed':<10} it was sent again; it was first read at {body.replayed}")
     if listed.was_replayed:
         lines.append(f"{'replayed':<10} its event was sent again since")
     if body.truncated is not None:

@@ -125,6 +125,29 @@ async def test_releasing_what_is_unknown_names_what_is_active(operate: Operate) 
         await operate.release("p-none", "ann")
 
 
+async def test_approving_what_is_unknown_names_what_is_active_and_what_waits_for_approval(
+    store: MemoryBoardStore,
+) -> None:
+    shared = ids()
+    operate = Operate(store, shared)
+    proposing = Operate(store, shared, authority=Authority(rules=ALL_RULES, propose=True))
+    active, released = await raid(operate), await raid(operate)
+    waiting = await proposing.pause(Scope(), Action.STOP, "raid", "", "ann", HOUR_US)
+    await operate.release(released.id, "ann")
+
+    with pytest.raises(OperatorError) as refused:
+        await operate.approve("p-none", "bob")
+
+    assert refused.value.remedy == f"active now: {active.id}; not in force yet: {waiting.id}"
+
+
+async def test_releasing_from_an_empty_board_says_that_no_pause_is_there(operate: Operate) -> None:
+    with pytest.raises(OperatorError) as refused:
+        await operate.release("p-none", "ann")
+
+    assert refused.value.remedy == "no pause is active, and none waits"
+
+
 async def test_releasing_what_a_newer_release_wrote_says_what_to_do(operate: Operate, store: MemoryBoardStore) -> None:
     store.put_document(b'{"version":2,"pauses":[{"id":"p-newer","rev":1,"scope":{"ages":["1d"]}}]}')
 

@@ -23,7 +23,7 @@ from gate.records.score import (
     stored_score,
     with_bytes,
 )
-from gate.records.score_batches import with_bytes_each
+from gate.records.score_batches import stored_each, with_bytes_each
 
 SCORE = Score(
     account="a-17",
@@ -134,7 +134,10 @@ def test_the_scores_of_a_batch_are_written_as_each_by_itself(some: list[Score], 
         for _ in some
     ]
 
-    assert with_bytes_each(iter(batch)) == [(score, encode_score(score)) for score in batch]
+    encoded = with_bytes_each(iter(batch))
+
+    assert encoded == [(score, encode_score(score)) for score in batch]
+    assert stored_each(encoded) == [stored_score(one) for one in encoded]
 
 
 @given(st.floats(-1000, 1000))

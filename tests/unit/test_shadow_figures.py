@@ -100,8 +100,22 @@ def test_the_shipped_scorecard_in_shadow_of_itself_differs_nowhere(
     assert other[1]["mean_apart"] > 0.1
 
 
-def test_models_in_shadow_are_refused_where_no_accounts_are_judged(
-    stream: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("what", "given", "remedy"),
+    [
+        ("captions", ["--shadow", "models"], "--what accounts,"),
+        ("captions", ["--plots", "plots"], "--what accounts,"),
+        ("accounts", ["--negatives", "honest.txt"], "--what links,"),
+        ("links", ["--without", "age"], "--what accounts or events,"),
+        ("accounts", ["--labels", "immediate"], "--what events,"),
+    ],
+)
+def test_an_option_that_the_judged_models_do_not_use_is_refused(
+    stream: Path, capsys: pytest.CaptureFixture[str], what: str, given: list[str], remedy: str
 ) -> None:
-    assert run(["evaluate", str(stream), "--what", "captions", "--shadow", str(tmp_path)]) != 0
-    assert "--what accounts" in capsys.readouterr().err
+    code = run(["evaluate", str(stream), "--what", what, *given])
+
+    said = " ".join(capsys.readouterr().err.split())
+    assert code == 2
+    assert f"{given[0]} does not go with --what {what}" in said
+    assert remedy in said

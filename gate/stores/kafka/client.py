@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable
+from itertools import chain
 from typing import Any
 
 FINISH_WITHIN_S = 1.0
@@ -33,15 +34,31 @@ async def send_packed(
 ) -> list[asyncio.Future[Any]]:
     """Send `records` packed into batches, which is cheaper than a `send` for each. Returns a future for each batch."""
     sent: list[asyncio.Future[Any]] = []
-    batch, now_ms = producer.create_batch(), time.time_ns() // 1_000_000
-    for key, value in records:
-        if batch.append(key=key, value=value, timestamp=now_ms) is None:  # it is full
-            sent.append(await _sent(producer, batch, topic, partition))
-            batch = producer.create_batch()
-            batch.append(key=key, value=value, timestamp=now_ms)
-    if batch.record_count():
+    rest, now_ms = iter(records), time.time_ns() // 1_000_000
+    following = next(rest, None)
+    while following is not None:
+        batch = producer.create_batch()
+        following = _fill(batch, chain((following,), rest), now_ms)
         sent.append(await _sent(producer, batch, topic, partition))
     return sent
+
+
+def _fill(batch: Any, records: Iterable[Record], now_ms: int) -> Record | None:
+    """Append `records` to `batch` while it has room for them. Returns the one that found none.
+
+    It does what the batch's own `append` does for each, which takes twice as long.
+    """
+    append, count, left = batch._builder.append, 0, None
+    headers: list[tuple[str, bytes]] = []
+    for record in records:
+        key, value = record
+        if append(count, now_ms, key, value, headers) is None:
+            batch.close()
+            left = record
+            break
+        count += 1
+    batch._relative_offset = count
+    return left
 
 
 async def _sent(producer: Any, batch: Any, topic: str, partition: int) -> asyncio.Future[Any]:

@@ -13,7 +13,8 @@ from typing import Final
 
 from gate.core.score import Score
 from gate.ports.scores import EncodedScore
-from gate.records.score import decode_stored_score, stored_score
+from gate.records.score import decode_stored_score
+from gate.records.score_batches import stored_each
 from gate.stores.redis.cluster_map import slot_of
 from gate.stores.redis.connect import line_to
 from gate.stores.redis.line import Stats
@@ -124,23 +125,29 @@ class RedisScoreStore:
 
     def _runs(self, scores: Sequence[EncodedScore]) -> Iterator[list[Run]]:
         """The calls that store `scores`, some at a time, each packed only when its turn has come."""
-        turn: list[Run] = []
+        begin = f"{self._prefix}score:{{"
+        for start in range(0, len(scores), SCORES_A_TURN):
+            some = scores[start : start + SCORES_A_TURN]
+            keys, values = [f"{begin}{score.account}}}" for score, _ in some], stored_each(some)
+            if self._line.is_clustered or len(set(keys)) < len(keys):
+                yield [self._run(list(chunk), list(chunk.values())) for chunk in self._apart(keys, values)]
+            else:
+                calls = [slice(at, at + SCORES_A_CALL) for at in range(0, len(keys), SCORES_A_CALL)]
+                yield [self._run(keys[call], values[call]) for call in calls]
+
+    def _apart(self, keys: Sequence[str], values: Sequence[bytes]) -> list[dict[str, bytes]]:
+        """Keys with their values, cut into those that may share a call: on a Cluster those of one slot, and no key twice,
+        because the script reads all before it writes."""
+        full: list[dict[str, bytes]] = []
         open_: dict[int, dict[str, bytes]] = {}
-        size = 0
-        for scored in scores:
-            key = self._key(scored.score.account)
+        for key, value in zip(keys, values, strict=True):
             slot = slot_of(key) if self._line.is_clustered else 0
             chunk = open_.setdefault(slot, {})
-            if len(chunk) == SCORES_A_CALL or key in chunk:  # a script reads all before it writes
-                turn.append(self._run(chunk))
+            if len(chunk) == SCORES_A_CALL or key in chunk:
+                full.append(chunk)
                 chunk = open_[slot] = {}
-            chunk[key] = stored_score(scored)
-            size += 1
-            if size == SCORES_A_TURN:
-                yield [*turn, *map(self._run, open_.values())]
-                turn, open_, size = [], {}, 0
-        if size:
-            yield [*turn, *map(self._run, open_.values())]
+            chunk[key] = value
+        return [*full, *open_.values()]
 
-    def _run(self, chunk: dict[str, bytes]) -> Run:
-        return Run(self._put, list(chunk), (SCORE_TTL_MS, *chunk.values()))
+    def _run(self, keys: Sequence[str], values: Sequence[bytes]) -> Run:
+        return Run(self._put, keys, (SCORE_TTL_MS, *values))
