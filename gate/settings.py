@@ -238,6 +238,10 @@ class _Given:
 
 
 def _port(value: str) -> int:
+    if value.startswith("tcp://"):
+        raise ValueError(
+            f"{value[:40]!r} is what Kubernetes sets for a Service; set enableServiceLinks: false in the pod"
+        )
     if not value.isascii() or not value.isdigit() or not 0 < int(value[:6]) <= MAX_PORT:
         raise ValueError(f"{value[:40]!r} is not a port between 1 and 65535")
     return int(value)

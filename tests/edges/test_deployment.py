@@ -29,6 +29,7 @@ from waiting import wait_until
 
 from gate.cli import main as cli
 from gate.cli.main import COMMANDS
+from gate.errors import SettingInvalid
 from gate.local.free_port import free_port
 from gate.records.check import MAX_BODY_BYTES
 from gate.settings import DEFAULT_PORTS, DOCUMENTED, PREFIX, read_settings, worker_settings
@@ -203,6 +204,36 @@ def test_kubectl_renders_the_kustomization_with_probes_on_the_metrics_port() -> 
     assert len(re.findall(r"^kind: ", done.stdout, re.MULTILINE)) == 5
     assert re.search(r"path: /readyz\n\s+port: metrics", done.stdout)
     assert "image: upload-gate:latest" in done.stdout
+
+
+@pytest.mark.parametrize("file", sorted((DEPLOY / "k8s").glob("[gw]*.yaml")), ids=lambda file: file.stem)
+def test_a_pod_reads_its_settings_beside_what_kubernetes_sets_for_services(file: Path) -> None:
+    """A kubelet sets NAME_PORT and the like for each Service with an address, unless the pod says otherwise."""
+    documents = [
+        msgspec.yaml.decode(text)
+        for each in sorted((DEPLOY / "k8s").glob("[gw]*.yaml"))
+        for text in each.read_text().split("\n---\n")
+    ]
+    (pod,) = [
+        one["spec"]["template"]["spec"]
+        for one in map(msgspec.yaml.decode, file.read_text().split("\n---\n"))
+        if "template" in one["spec"]
+    ]
+    names = [
+        one["metadata"]["name"].upper().replace("-", "_")
+        for one in documents
+        if one["kind"] == "Service" and one["spec"].get("clusterIP") != "None"
+    ]
+    links = {f"{name}_PORT": "tcp://10.96.0.7:8390" for name in names if pod.get("enableServiceLinks", True)}
+    variables = [each for each in pod["containers"][0]["env"] if "value" in each]
+    own = {each["name"]: each["value"].replace("$(POD_IP)", "10.0.0.4") for each in variables}
+
+    settings = read_settings({**links, **own})
+
+    assert names == ["UPLOAD_GATE"]
+    assert settings.port == DEFAULT_PORTS["gate"]
+    with pytest.raises(SettingInvalid, match="enableServiceLinks: false"):
+        read_settings({f"{PREFIX}PORT": "tcp://10.96.0.7:8390"})
 
 
 def test_prometheus_beside_the_gates_reaches_every_target_that_compose_names() -> None:
