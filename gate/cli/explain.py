@@ -13,8 +13,10 @@ import typer
 from gate.cli.account_id import account_id
 from gate.cli.addresses import Addresses, AdminFlag, RedisFlag, StateFlag, resolve_addresses
 from gate.cli.output import Output, OutputFlag, emit, instant, result, say
+from gate.cli.override import as_json, override_of, sentence
 from gate.cli.pause_text import clock_time, local_time, uploads_of
 from gate.core.fields.labels import fold_label
+from gate.core.override import Override
 from gate.core.pause.entry import Pause
 from gate.core.pause.ramp import position, share
 from gate.core.pause.wording import effect_on, narrowing, ramping
@@ -59,7 +61,9 @@ def explain(
         Path | None, typer.Option(help="Wording of reasons (TOML); the shipped one otherwise.", show_default=False)
     ] = None,
 ) -> None:
-    """Show an account's score, its signals and the pauses that may hold it; without an account, the riskiest accounts.
+    """Show an account's score, its signals, its override and the pauses that may hold it.
+
+    Without an account, show the riskiest accounts.
 
     Example: upload-gate explain a-17
     """
@@ -76,16 +80,29 @@ def explain(
     say(f"reading the score from {addresses.shown('redis')}")
     account = account_id(account)
     score, problem = _score(addresses, account)
+    override = _override(addresses, account) if problem is None else None
     risk = None if score is None else risk_now(score, _now_us())
     pauses = _pauses(addresses, account, class_, risk, problem)
     if output is Output.JSON:
-        emit({"account": account, "score": None if score is None else _json(score, texts, _now_us()), "pauses": pauses})
+        shown = None if score is None else _json(score, texts, _now_us())
+        overridden = None if override is None else as_json(account, override)
+        emit({"account": account, "score": shown, "override": overridden, "pauses": pauses})
     else:
         if problem is None:
             result(*([_without_score(account)] if score is None else score_lines(score, texts, _now_us())))
+        result(*([] if override is None else [f"override: {sentence(account, override)}"]))
         result(*(f"may be met by {pause}" for pause in pauses))
     if problem is not None:
         raise problem
+
+
+def _override(addresses: Addresses, account: str) -> Override | None:
+    """The account's override, which goes before its score; None, with a warning, if it cannot be read."""
+    try:
+        return override_of(addresses, account)
+    except UploadGateError as error:
+        say(f"warning: whether the account has an override is unknown: {error}")
+        return None
 
 
 def _without_score(account: str) -> str:

@@ -113,7 +113,7 @@ def show(
     Example: upload-gate override show a-17
     """
     account = account_id(account)
-    (found,) = _run(resolve_addresses(state, redis=redis), lambda store: store.overrides([account]))
+    found = override_of(resolve_addresses(state, redis=redis), account)
     if output is Output.JSON:
         emit({"account": account, "override": None if found is None else as_json(account, found)})
     else:
@@ -271,6 +271,11 @@ def _override(allow: bool, deny: bool, limits: str | None, for_: str, reason: st
     except ValueError as error:
         raise OperatorError(f"no override can hold this: {error}", "shorten it; nothing was set") from error
     return override
+
+
+def override_of(addresses: Addresses, account: str) -> Override | None:
+    """The override of an account. Raises StoreUnavailable if Redis cannot be read."""
+    return _run(addresses, lambda store: store.overrides([account]))[0]
 
 
 def sentence(account: str, override: Override) -> str:

@@ -444,6 +444,28 @@ def test_explain_names_pauses_by_score_that_hold_an_account_only_on_a_hot_device
     assert line.endswith(explain.ONLY_WHERE_HOT)
 
 
+def test_explain_names_the_override_that_decides_before_the_score(
+    tmp_path: Path, redis_url: str, unique: Callable[[], str], monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setenv("UPLOAD_GATE_PREFIX", f"{unique()}:")
+    system = ["--state", str(tmp_path), "--redis", redis_url]
+    details = ["--for", "7d", "--reason", "spam ring", "--by", "ann", "--yes"]
+    assert cli.run(["override", "set", "a-1", "--deny", *details, *system]) == 0
+    capsys.readouterr()
+
+    ended = cli.run(["explain", "a-1", *system]), cli.run(["explain", "a-2", *system])
+    lines = capsys.readouterr().out.splitlines()
+    cli.run(["explain", "a-1", *system, "-o", "json"])
+    shown = json.loads(capsys.readouterr().out)
+
+    assert ended == (0, 0)
+    (line,) = [line for line in lines if line.startswith("override: ")]
+    assert line.startswith("override: a-1 is refused for ")
+    assert line.endswith(", by ann: spam ring")
+    assert (shown["score"], shown["override"]["override"], shown["override"]["owner"]) == (None, "deny", "ann")
+
+
 def test_an_explained_score_is_the_decayed_one_that_checks_judge_by() -> None:
     day_us = 86_400_000_000
     score = Score("a-1", 0.7, 0.1, 0.8, (), NOON_US, NOON_US, Stamp("e", 3), "card", half_life_us=day_us, base=0.1)
