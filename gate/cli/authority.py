@@ -23,10 +23,11 @@ ProposeFlag = Annotated[
 ]
 
 
-def why_urgent(given: str) -> str:
+def why_urgent(context: typer.Context, flag: typer.CallbackParam, given: str) -> str:
     """The reason of an emergency. Raises OperatorError for one that says nothing, or more than a pause can hold."""
     why = repaired(given.strip())
-    if given and not why:
+    source = context.get_parameter_source(flag.name or "")
+    if source is not None and source.name != "DEFAULT" and not why:
         raise OperatorError("--emergency gives no reason", "say why in a few words; it is recorded")
     if len(why) > MAX_TEXT:
         raise OperatorError(f"the reason of --emergency is longer than {MAX_TEXT} characters", "shorten it")

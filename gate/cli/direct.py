@@ -104,7 +104,7 @@ def release_by_file(
                 result(id_)
     for id_ in written:
         try:
-            _report(addresses, id_, partial(_is_lifted, id_), output)
+            _report(addresses, id_, partial(_is_lifted, id_), output, "release of ")
         except NotConverged as error:
             problems.append(error)
     if problems:
@@ -167,7 +167,7 @@ def _write(
     say(f"written to the break-glass file {path}; it holds on this host alone")
 
 
-def _report(addresses: Addresses, id_: str, obeys: Callable[[object], bool], output: Output) -> None:
+def _report(addresses: Addresses, id_: str, obeys: Callable[[object], bool], output: Output, change: str = "") -> None:
     """Wait until the gate of this host shows that it obeys. Raises NotConverged."""
     until_s = time.monotonic() + OBEYED_WITHIN_S
     problem = "its admin port is unknown; name it with --admin"
@@ -190,7 +190,7 @@ def _report(addresses: Addresses, id_: str, obeys: Callable[[object], bool], out
     if output is Output.JSON:
         emit({"id": id_, "via": "file", "file": str(addresses.break_glass), "obeyed": True})
     else:
-        say(f"{id_} is obeyed by the gate of this host, at {addresses.admin}")
+        say(f"{change}{id_} is obeyed by the gate of this host, at {addresses.admin}")
 
 
 def _ids(page: object, of: str = "pauses") -> list[object]:

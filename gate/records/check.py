@@ -287,14 +287,16 @@ def _labels_of_plain(checks: Sequence[_Check], body: bytes, latest: datetime) ->
         is_plain = all(_is_plain(check, "-x", False, has_space, latest) for check in checks)
         return set(map(labels_of, checks)) if is_plain else None
     labels: set[Labels] = set()
-    ids: list[str | None] = []
+    ids: list[str] = []
     hashes: list[str] = []
     addresses: list[str] = []
     for check in checks:
         account, media, ip, device = check.account, check.media, check.ip, check.device
         made, sha256 = account.created_at, media.sha256
         labels.add((account.class_, media.kind, check.surface, check.country))
-        ids += (account.id, check.upload_id, device, ip, sha256)
+        ids += (account.id, check.upload_id)
+        if device is not None:
+            ids.append(device)
         if made is not None and not EARLIEST <= made <= latest:
             return None
         if ip is not None:
@@ -310,9 +312,11 @@ def _labels_of_plain(checks: Sequence[_Check], body: bytes, latest: datetime) ->
     joined = "".join(hashes)
     if joined != joined.lower():  # with a prefix a hash is longer than a plain id
         return None
-    if has_space and " " in "".join(filter(None, ids)):
+    if has_space and (" " in joined or " " in "".join(ids)):  # a plain address has none
         return None
-    if not none_special(ids) or not all(map(_are_plain_labels, labels)):
+    if not (none_special(ids) and none_special(hashes) and none_special(addresses)):
+        return None
+    if not all(map(_are_plain_labels, labels)):
         return None
     return labels if _are_plain_addresses(addresses) else None
 

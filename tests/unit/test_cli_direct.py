@@ -69,7 +69,7 @@ def test_a_release_by_file_shows_the_gate_its_admin_token(
     with a_gate(home / "break-glass.json", "ugt_secret") as url:
         code, said = run("release", "p-1", "--admin", url)
 
-    assert (code, "is obeyed by the gate" in said) == (0, True)
+    assert (code, "release of p-1 is obeyed by the gate" in said) == (0, True)
 
 
 def test_a_mistyped_id_is_an_error_and_no_release_that_is_obeyed(home: Path, run: Run) -> None:

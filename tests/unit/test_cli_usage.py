@@ -48,6 +48,7 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (("--all", "--for", "25h", *RAID), 3, "24h for one person"),
         (("--all", "--for", "25h", *RAID), 3, "--emergency WHY"),
         (("--all", "--emergency", " ", *RAID), 2, "--emergency gives no reason"),
+        (("--all", "--emergency", "", *RAID), 2, "--emergency gives no reason"),
         (("--all", "--emergency", "x" * 2_001, *RAID), 2, "longer than 2000"),
         (("--all", "--for", "25h", "--machine", *RAID), 4, "a machine's pause lasts at most 60 s"),
         (("--all", "--for", "400d", *RAID), 2, "at most 24h for one person"),
