@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import shutil
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
@@ -18,12 +17,14 @@ from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Final
 
-from gate.errors import LocalServerError, OperatorError
+from gate.core.pause.board import Board, merge
+from gate.errors import LocalServerError, OperatorError, StateUnreadable
 from gate.policyfile import load_policy
 from gate.serve.server import listening, serving
 from gate.serve.service_tokens import tokens_of
 from gate.serve.worker_pages import TARGETS_PATH, WorkerPages, WorkerState
 from gate.settings import PREFIX, Settings, worker_settings
+from gate.stores.disk.snapshot import BoardSnapshot
 
 log = logging.getLogger("upload_gate.workers")
 
@@ -192,14 +193,29 @@ async def _answers(settings: Settings) -> bool:
 
 
 def _hand_down_board(settings: Settings) -> None:
-    """Give a process without a snapshot of the board the newest one of its siblings, so that pauses survive any count."""
-    own = settings.board_snapshot
-    if own.exists():
+    """Write into a process's snapshot the pauses that only its siblings' hold, so that pauses survive any count of
+    processes, and a snapshot that cannot be read.
+    """
+    own = BoardSnapshot(settings.board_snapshot)
+    known, board, clock = _snapshot_of(own), Board(), None
+    for path in sorted({own.path, *settings.state.glob("board*.json")}, key=_modified):
+        snapshot = BoardSnapshot(path)
+        found = _snapshot_of(snapshot)
+        if found is not None:
+            board, clock = merge(board, found), snapshot.clock or clock
+    if not board.rev or (known is not None and merge(known, board) == known):
         return
-    others = sorted(settings.state.glob("board*.json"), key=_modified)
-    if others:
-        with suppress(OSError):
-            shutil.copyfile(others[-1], own)
+    with suppress(OSError, StateUnreadable):
+        if known is None and own.path.exists():
+            log.error("%s cannot be read and is kept as %s", own.path, own.set_aside())
+        own.write(board, clock)
+
+
+def _snapshot_of(snapshot: BoardSnapshot) -> Board | None:
+    """The board of a snapshot; None where there is none that can be read."""
+    with suppress(OSError, StateUnreadable):
+        return snapshot.read()
+    return None
 
 
 def _modified(path: Path) -> float:

@@ -21,11 +21,16 @@ from running_gate import CHECK
 from test_serving import answer
 from waiting import wait_until
 
+from gate.core.pause.board import Board
+from gate.core.pause.entry import Pause
+from gate.core.pause.scope import Action, Scope
 from gate.errors import SettingInvalid
 from gate.local.free_port import free_port
 from gate.policyfile import parse_policy
+from gate.serve.clock import SystemClock
 from gate.serve.workers import Worker
 from gate.settings import read_settings, worker_settings
+from gate.stores.disk.snapshot import BoardSnapshot
 
 POLICY = 'version = 1\ndefault_class = "regular"\n[classes.regular]\n'
 
@@ -162,6 +167,33 @@ def test_a_request_under_way_is_answered_while_the_workers_end(tmp_path: Path) -
 
     assert status == 200
     assert system.process.returncode == 0
+
+
+def test_without_any_store_each_worker_obeys_the_pauses_of_all_snapshots(tmp_path: Path) -> None:
+    """Worker 1 finds its own file torn, worker 2 an old one; a third process ran before."""
+    now_us = SystemClock().now_us()
+    for number in (2, 3):
+        pause = Pause(
+            f"p-{number}",
+            number,
+            Scope(),
+            Action.STOP,
+            "raid",
+            "",
+            "ann",
+            None,
+            now_us + 3_600_000_000,
+            set_at_us=now_us,
+        )
+        BoardSnapshot(tmp_path / f"board-{number}.json").write(Board({pause.id: pause}))
+    (tmp_path / "board-1.json").write_text('{"version": 1, "sha')
+    with workers(tmp_path, 2, f"redis://127.0.0.1:{free_port()}/0") as system:
+        wait_until(system.pids, 60)
+        pages = [answer(system.admin + n, "GET", "/v1/board") for n in (0, 1)]
+
+    obeyed = [sorted(each["id"] for each in json.loads(page[1])["pauses"]) for page in pages if page]
+    assert obeyed == [["p-2", "p-3"]] * 2
+    assert (tmp_path / "board-1.json.unreadable").read_text() == '{"version": 1, "sha'
 
 
 def test_when_the_supervisor_is_killed_its_workers_end(tmp_path: Path) -> None:
