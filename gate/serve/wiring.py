@@ -14,10 +14,10 @@ import secrets
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from gate.app.check import Check
@@ -36,6 +36,7 @@ from gate.records.decision import ReservationSigner
 from gate.records.topics import Topics
 from gate.serve.admin.app import AdminApp
 from gate.serve.admin.policy_trials import PolicyTrials
+from gate.serve.background import in_background
 from gate.serve.clock import SystemClock, SystemUptime
 from gate.serve.health import Health
 from gate.serve.hot.app import GateApp
@@ -186,12 +187,12 @@ async def _put_together(settings: Settings, loaded: PolicyFile, stack: AsyncExit
 async def _start_in_background(settings: Settings, stack: AsyncExitStack, parts: _Parts, tokens: TokensInForce) -> None:
     """Start what runs beside the checks, and read the board once, so that no check is decided without it."""
     watch = parts.watch
-    await stack.enter_async_context(_in_background(parts.leased.run(), "leases"))
-    await stack.enter_async_context(_in_background(parts.reports.run(), "give back"))
-    await stack.enter_async_context(_in_background(watch.run(), "board watch"))
+    await stack.enter_async_context(in_background(parts.leased.run, "leases"))
+    await stack.enter_async_context(in_background(parts.reports.run, "give back"))
+    await stack.enter_async_context(in_background(watch.run, "board watch"))
     await _follow_controls(settings, stack, watch, parts.counts, parts.health)
-    await stack.enter_async_context(_in_background(parts.in_force.watch(), "policy file"))
-    await stack.enter_async_context(_in_background(tokens.watch(), "service tokens"))
+    await stack.enter_async_context(in_background(parts.in_force.watch, "policy file"))
+    await stack.enter_async_context(in_background(tokens.watch, "service tokens"))
     await _hear_hot_facts(settings, stack, HearHotFacts(parts.check.hot, parts.clock))
 
 
@@ -239,12 +240,12 @@ async def _follow_kafka(
     following = FollowControls(watch, store, log.warning, random.random, fault)
     stack.push_async_callback(following.leave)
     health.follow(following.age_s)
-    await stack.enter_async_context(_in_background(following.run(), "controls in Kafka"))
+    await stack.enter_async_context(in_background(following.run, "controls in Kafka"))
     if settings.worker not in (None, 1):
         return  # one process of a host sends its log
     spool = AuditFile(settings.state, settings.name, SystemClock().now_us, log.warning)
-    sending = send_audit(spool, kafka, topics.audit.name, log.warning)
-    await stack.enter_async_context(_in_background(sending, "audit log to Kafka"))
+    sending = partial(send_audit, spool, kafka, topics.audit.name, log.warning)
+    await stack.enter_async_context(in_background(sending, "audit log to Kafka"))
 
 
 def _places(settings: Settings) -> list[tuple[str, int, str, bool]]:
@@ -262,24 +263,13 @@ async def _hear_hot_facts(settings: Settings, stack: AsyncExitStack, heard: Hear
     """Follow the hot facts, in Redis and, where there is Kafka, in its topic as well; either alone is enough."""
     redis = RedisHotFacts(settings.redis, settings.prefix)
     stack.push_async_callback(redis.close)
-    await stack.enter_async_context(_in_background(redis.follow(heard.hear), "hot facts in Redis"))
+    await stack.enter_async_context(in_background(partial(redis.follow, heard.hear), "hot facts in Redis"))
     if settings.kafka is not None:
         from gate.stores.kafka.hot_facts import follow_hot_facts
 
         topic = Topics(settings.topic_prefix).hot.name
-        following = follow_hot_facts(settings.kafka, topic, heard.hear)
-        await stack.enter_async_context(_in_background(following, "hot facts in Kafka"))
-
-
-@asynccontextmanager
-async def _in_background(work: Any, name: str) -> AsyncIterator[None]:
-    task = asyncio.create_task(work, name=name)
-    try:
-        yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        following = partial(follow_hot_facts, settings.kafka, topic, heard.hear)
+        await stack.enter_async_context(in_background(following, "hot facts in Kafka"))
 
 
 @contextmanager
