@@ -127,7 +127,8 @@ def evaluate_links(files: list[Path], models: Path | None, negatives: Path | Non
         if alone is not None and names is not None:
             undated = sum(row.at_s is None for row in rows)
             result(_text(f"links judged in order of time, with campaigns of names by the model {names.hash}", figures))
-            say(f"{undated:,} links without a time were spread evenly over the span of those with one")
+            if undated:
+                say(f"{undated:,} links without a time were spread evenly over the span of those with one")
         result(_text(f"links judged by the model {model.hash} alone", alone or figures))
         say(f"{us_per_row:.1f} µs a row")
 

@@ -236,6 +236,37 @@ def test_evaluate_judges_later_links_and_names_its_figures(tmp_path: Path, capsy
     assert {"auc", "random_split_auc", "later_auc"} <= said.keys()
 
 
+@pytest.mark.usefixtures("few_links_at_hand")
+@pytest.mark.parametrize("undated", [0, 3])
+def test_evaluate_tells_of_links_without_a_time_only_where_there_are_some(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], undated: int
+) -> None:
+    rng = random.Random(2)
+    early = csv_file(tmp_path / "early.csv.gz", [abusive_link(rng) for _ in range(150)])
+    rows = [
+        {
+            "account_id": f"a-{n}",
+            "urls": [f"https://site{n}.example/x"],
+            "label": n % 2,
+            **({} if n < undated else {"t": 1_764_000_000 + n}),
+        }
+        for n in range(40)
+    ]
+    stream = tmp_path / "late.jsonl"
+    stream.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    models = str(tmp_path / "models")
+    assert run(["fit", "links", str(early), "--out", models]) == 0
+    capsys.readouterr()
+
+    code = run(["evaluate", str(stream), "--what", "links", "--models", models])
+
+    out, err = capsys.readouterr()
+    assert code == 0
+    assert "judged in order of time" in out
+    assert ("without a time" in err) == (undated > 0)
+    assert undated == 0 or f"{undated} links without a time" in err
+
+
 def test_a_fit_says_of_how_many_sites_it_has_links_and_which_to_give() -> None:
     rows = sources()
     of_one_site = rows_of([f"https://verify{number}.lures.example/x" for number in range(90)], 1)
