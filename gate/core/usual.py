@@ -16,16 +16,14 @@ from gate.core.standing import UNKNOWN, LastKnown
 
 _ALLOW: Final = Verdict.ALLOW
 _DEFAULT: Final = Stage.DEFAULT
-
-
 _UNUSUAL: Final = -1.0
 """Stands for the risk of an upload that is not usual."""
 
 
 def usual_decision(take: Decision | TakeRequest, answer: TakeResult, board_rev: int, policy: Policy) -> Decision | None:
     """The decision on the upload that got this answer, None where it is not usual. `needs_store` must be true."""
-    (decision,), _ = usual_decisions((take,), (answer,), board_rev, policy, LastKnown())
-    return decision
+    risk = _usual_risk(take.class_, answer, policy)
+    return None if risk is _UNUSUAL else _allowed(take, answer, risk, board_rev, policy.hash)
 
 
 def usual_decisions(
@@ -53,16 +51,20 @@ def usual_decisions(
         if risk is _UNUSUAL:
             decisions.append(None)
             continue
-        account = take.account
-        decision = Decision(
-            take.upload_id, account, class_, _ALLOW, _DEFAULT, "allow", None, None, policy_hash, board_rev, risk,
-            (), (), None, True, answer.room, answer.now_us,
-        )  # fmt: skip
-        decisions.append(decision)
+        decisions.append(_allowed(take, answer, risk, board_rev, policy_hash))
         classes.append(class_)
         if remembers:
-            remember(account, answer.standing)
+            remember(take.account, answer.standing)
     return decisions, classes
+
+
+def _allowed(
+    take: Decision | TakeRequest, answer: TakeResult, risk: float | None, board_rev: int, policy_hash: str
+) -> Decision:  # fmt: skip
+    return Decision(
+        take.upload_id, take.account, take.class_, _ALLOW, _DEFAULT, "allow", None, None, policy_hash, board_rev, risk,
+        (), (), None, True, answer.room, answer.now_us,
+    )  # fmt: skip
 
 
 def _usual_risk(class_: str, answer: TakeResult, policy: Policy) -> float | None:
