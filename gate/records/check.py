@@ -31,7 +31,7 @@ from gate.core.fields.plain import (
     is_shortest_address,
     none_special,
 )
-from gate.core.fields.required import NO_OBJECT, is_long_id, problem_with
+from gate.core.fields.required import NO_OBJECT, problem_with, reason_of
 from gate.core.fields.rules import MAX_LINK_CHARS, MAX_LINKS, MAX_TEXT_CHARS, MAX_UPLOAD_BYTES
 from gate.core.fields.sentinels import ANY
 from gate.core.fields.times import EARLIEST, MAX_AHEAD_US
@@ -371,5 +371,4 @@ def _read(raw: object, now_us: int, place: str) -> ReadCheck:
 
 def _refusal(refused: FieldRefused, place: str) -> RequestRejected:
     field = f"{place}.{refused.field}" if place else refused.field
-    reason = "field.missing" if refused.reason is None else "id.too_long" if is_long_id(refused) else "field.invalid"
-    return RequestRejected(reason, problem_with(refused), field)
+    return RequestRejected(reason_of(refused), problem_with(refused), field)

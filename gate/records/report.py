@@ -14,7 +14,7 @@ import msgspec
 from gate.core.fields.ids import key
 from gate.core.fields.parse import NotJson, parse
 from gate.core.fields.reasons import FieldRefused, Unusable
-from gate.core.fields.required import NO_OBJECT, is_long_id, problem_with
+from gate.core.fields.required import NO_OBJECT, problem_with, reason_of
 from gate.core.fields.rules import MAX_UPLOAD_BYTES
 from gate.core.limits.reservation import Report, ReservationState, SettledAs, Settlement, UploadOutcome
 from gate.errors import RequestRejected
@@ -111,8 +111,7 @@ def _id(raw: Mapping[str, object], name: str, place: str) -> str:
         return key(value)
     except Unusable as unusable:
         refused = FieldRefused("account.id" if name == "id" else name, unusable.reason)
-        reason = "id.too_long" if is_long_id(refused) else "field.invalid"
-        raise RequestRejected(reason, problem_with(refused), f"{place}{name}") from None
+        raise RequestRejected(reason_of(refused), problem_with(refused), f"{place}{name}") from None
 
 
 def _required(raw: Mapping[str, object], name: str, place: str) -> str:

@@ -25,7 +25,7 @@ from gate.core.fields.ids import SHORT_CHARS
 from gate.core.fields.labels import MAX_LABEL_CHARS, label
 from gate.core.fields.parse import NotJson, parse
 from gate.core.fields.plain import is_plain_followup, is_plain_id
-from gate.core.fields.required import NO_OBJECT, is_long_id, problem_with
+from gate.core.fields.required import NO_OBJECT, problem_with, reason_of
 from gate.core.fields.rules import EVENTS, MAX_LINK_CHARS, MAX_LINKS, MAX_TEXT_CHARS, MAX_UPLOAD_BYTES
 from gate.core.fields.times import LATEST_US, MAX_AHEAD_US, since_epoch_us
 from gate.core.media import Media
@@ -229,7 +229,7 @@ def decode_thoroughly(value: bytes | None, headers: Sequence[tuple[str, bytes]] 
     try:
         kept, dropped = read_fields(merged, subject)
     except FieldRefused as refused:
-        raise _unreadable(refused) from None
+        raise Unreadable(Fault(reason_of(refused)), f"{refused.field} {problem_with(refused)}") from None
     except OverflowError:
         raise Unreadable(
             Fault.CLOCK_ABSURD, "at is not a time that can be counted; correct the sender's clock"
@@ -301,17 +301,6 @@ def _named(given: str) -> MessageType | None:
     if len(parts) > 1 and parts[-1][:1] == "v" and parts[-1][1:].isdigit():
         parts.pop()
     return next((subject for subject in EVENTS if subject == parts[-1]), None)
-
-
-def _unreadable(refused: FieldRefused) -> Unreadable:
-    fault = (
-        Fault.FIELD_MISSING
-        if refused.reason is None
-        else Fault.ID_TOO_LONG
-        if is_long_id(refused)
-        else Fault.FIELD_INVALID
-    )
-    return Unreadable(fault, f"{refused.field} {problem_with(refused)}")
 
 
 def encode(event: Event) -> bytes:

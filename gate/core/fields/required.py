@@ -19,9 +19,11 @@ _PROBLEMS: Final = {
 }
 
 
-def is_long_id(refused: FieldRefused) -> bool:
-    """Whether the field is an id that is too long."""
-    return refused.reason is Dropped.TOO_LONG and _KINDS.get(refused.field) is FieldKind.KEY
+def reason_of(refused: FieldRefused) -> str:
+    """The reason code with which a check, a report or an event of such a field is refused."""
+    if refused.reason is None:
+        return "field.missing"
+    return "id.too_long" if _is_long_id(refused) else "field.invalid"
 
 
 def problem_with(refused: FieldRefused) -> str:
@@ -31,8 +33,12 @@ def problem_with(refused: FieldRefused) -> str:
             return "is required"
         case Dropped.TYPE_WRONG:
             return NO_OBJECT if refused.field in PARTS else "must be a string"
-        case Dropped.TOO_LONG if is_long_id(refused):
+        case Dropped.TOO_LONG if _is_long_id(refused):
             return f"has at most {MAX_ID_BYTES} bytes; send a hash of longer ids"
         case Dropped.TOO_LONG:
             return f"has at most {MAX_LABEL_CHARS} characters"
     return _PROBLEMS[refused.reason]
+
+
+def _is_long_id(refused: FieldRefused) -> bool:
+    return refused.reason is Dropped.TOO_LONG and _KINDS.get(refused.field) is FieldKind.KEY
