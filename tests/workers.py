@@ -13,13 +13,14 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
+from aiokafka.admin import AIOKafkaAdminClient
 from prometheus_client.parser import text_string_to_metric_families
 from waiting import eventually
 
 from gate.local.free_port import free_port
 from gate.records.topics import Topic, Topics
 from gate.stores.kafka.events import EventProducer
-from gate.stores.kafka.topics import lag
+from gate.stores.kafka.topics import declare, lag
 from gate.stores.redis.accounts import RedisAccountStore
 from streams.worker.changelog import PartitionReader
 
@@ -119,3 +120,17 @@ async def drained(kafka: str, worker: WorkerProcess) -> None:
         return await lag(kafka, worker.group, worker.topics) == 0
 
     await eventually(nothing_left, timeout_s=40.0, every_s=0.1)
+
+
+async def create_anew(kafka: str, topics: Topics, topic: Topic) -> None:
+    """Delete one of the topics, and create it anew."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
+    await admin.start()
+    await admin.delete_topics([topic.name])
+
+    async def is_gone() -> bool:
+        return topic.name not in await admin.list_topics()
+
+    await eventually(is_gone)
+    await admin.close()
+    await declare(kafka, topics)

@@ -9,10 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient
 from servers import running_kafka, running_redis
 from waiting import eventually, wait_until
-from workers import drained, event, store_of, values, worker_of, write
+from workers import create_anew, drained, event, store_of, values, worker_of, write
 
 from gate.core.score import Score
 from gate.local.free_port import free_port
@@ -225,16 +224,7 @@ async def test_a_topic_created_anew_is_not_taken_for_the_old_one(
         await write(kafka_bootstrap, worker.topics, [event(f"a-{n}", n) for n in range(40)])
         await drained(kafka_bootstrap, worker)
         worker.end()
-        admin = AIOKafkaAdminClient(bootstrap_servers=kafka_bootstrap)
-        await admin.start()
-        await admin.delete_topics([worker.topics.events.name])
-
-        async def is_gone() -> bool:
-            return worker.topics.events.name not in await admin.list_topics()
-
-        await eventually(is_gone)
-        await admin.close()
-        await declare(kafka_bootstrap, worker.topics)
+        await create_anew(kafka_bootstrap, worker.topics, worker.topics.events)
         await write(kafka_bootstrap, worker.topics, [event(f"b-{n}", n) for n in range(40)])
 
         worker.start()

@@ -8,9 +8,8 @@ from pathlib import Path
 import msgspec
 import pytest
 from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient
 from waiting import eventually
-from workers import drained, event, values, worker_of, write
+from workers import create_anew, drained, event, values, worker_of, write
 
 from gate.records.topics import Topics
 from gate.stores.kafka.topics import declare, incarnation
@@ -90,20 +89,6 @@ async def test_a_state_that_breaks_off_ends_the_worker_when_its_account_is_next_
     assert worker.said("Traceback") == 0
 
 
-async def created_anew(kafka: str, topics: Topics) -> None:
-    """Delete the changelog, and create it anew."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
-    await admin.start()
-    await admin.delete_topics([topics.states.name])
-
-    async def is_gone() -> bool:
-        return topics.states.name not in await admin.list_topics()
-
-    await eventually(is_gone)
-    await admin.close()
-    await declare(kafka, topics)
-
-
 async def test_a_changelog_that_was_created_anew_under_a_running_worker_is_built_again_from_the_events(
     kafka_bootstrap: str, unique: Callable[[], str], tmp_path: Path
 ) -> None:
@@ -114,7 +99,7 @@ async def test_a_changelog_that_was_created_anew_under_a_running_worker_is_built
         await drained(kafka_bootstrap, worker)
         before = dict(await values(kafka_bootstrap, worker.topics.states))
 
-        await created_anew(kafka_bootstrap, worker.topics)
+        await create_anew(kafka_bootstrap, worker.topics, worker.topics.states)
         await write(kafka_bootstrap, worker.topics, [event(f"a-{n}", 40 + n) for n in range(8)])
         await drained(kafka_bootstrap, worker)
         after = dict(await values(kafka_bootstrap, worker.topics.states))
