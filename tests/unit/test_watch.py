@@ -318,7 +318,7 @@ async def test_the_break_glass_file_is_obeyed_kept_when_ruined_and_dropped_when_
 
 async def test_pauses_of_the_break_glass_file_stay_in_force_while_an_editor_renames_it(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
-    bench.glass.write_bytes(encode_break_glass([a_pause("glass")]))
+    bench.glass.write_bytes(encode_board(board_of(a_pause("glass"))))
     bench.watch.start_from_disk()
     backup = bench.glass.rename(tmp_path / "backup")
 
