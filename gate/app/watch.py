@@ -26,6 +26,8 @@ from gate.stores.disk.snapshot import BoardSnapshot
 
 POLL_S: Final = 1.0
 READ_DEADLINE_S: Final = 2.0
+READ_FILE_SHARE: Final = 0.4
+"""How often the break-glass file is read, in polls. A removal takes two reads, and with jitter both fit into one poll."""
 LEAVE_DEADLINE_S: Final = 1.0
 FIRST_READ_S: Final = 0.5
 COUNTED_WITHIN_US: Final = 10_000_000
@@ -178,7 +180,7 @@ class Watch:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._for_ever(self._follow), name="board push")
             tasks.create_task(self._for_ever(self._poll), name="board poll")
-            tasks.create_task(self._for_ever(self._read_file), name="break-glass file")
+            tasks.create_task(self._for_ever(self._read_file, READ_FILE_SHARE), name="break-glass file")
 
     async def leave(self) -> None:
         """Write to the store that this gate stops, after `run` has ended. Does not wait for a store that is away."""
@@ -186,7 +188,7 @@ class Watch:
             async with asyncio.timeout(LEAVE_DEADLINE_S):
                 await self._acknowledger.leave()
 
-    async def _for_ever(self, step: Callable[[], Awaitable[None]]) -> None:
+    async def _for_ever(self, step: Callable[[], Awaitable[None]], polls: float = 1.0) -> None:
         while True:
             try:
                 await step()
@@ -198,7 +200,7 @@ class Watch:
                 # the watcher is an edge: it counts and logs an unexpected error, and goes on watching
                 self._count_fault()
                 self._failed(f"{type(error).__name__}: {error}")
-            await asyncio.sleep(self._poll_s * (0.8 + 0.4 * self._draw()))
+            await asyncio.sleep(polls * self._poll_s * (0.8 + 0.4 * self._draw()))
 
     async def _follow(self) -> None:
         async with aclosing(self._store.changes()) as changes:  # type: ignore[type-var]

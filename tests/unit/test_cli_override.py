@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from gate.cli.main import run
-from gate.cli.override import read_file
+from gate.cli.new_override import overrides_in
 from gate.cli.peek import limit_line
 from gate.core.duration import DAY_US
 from gate.core.override import Override
@@ -171,7 +171,7 @@ def test_a_mistake_in_a_file_names_its_line_and_nothing_is_set(tmp_path: Path, l
     file.write_text('{"account":"b","deny":true,"for":"2d","reason":"x"}\n' + line + "\n")
 
     with pytest.raises(OperatorError, match=f":2: .*{expected}"):
-        read_file(file, "ada")
+        overrides_in(file, "ada")
 
 
 def test_what_is_left_of_a_limit_is_told_in_one_line() -> None:

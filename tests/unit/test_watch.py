@@ -317,6 +317,34 @@ async def test_the_break_glass_file_is_obeyed_kept_when_ruined_and_dropped_when_
         assert any("is removed or empty: no pause of it is in force" in line for line in bench.said)
 
 
+async def test_pauses_of_the_break_glass_file_stay_in_force_while_an_editor_renames_it(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.glass.write_bytes(encode_break_glass([a_pause("glass")]))
+    bench.watch.start_from_disk()
+    backup = bench.glass.rename(tmp_path / "backup")
+
+    await bench.watch._read_file()
+    in_the_moment = [pause.id for pause in bench.check.board.break_glass]
+    backup.rename(bench.glass)
+    await bench.watch._read_file()
+
+    assert in_the_moment == ["glass"]
+    assert [pause.id for pause in bench.check.board.break_glass] == ["glass"]
+
+
+async def test_a_break_glass_file_that_could_not_be_opened_is_no_problem_once_it_is_removed(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.glass.mkdir()
+    bench.watch.start_from_disk()
+    before = bench.watch.break_glass_problems
+    bench.glass.rmdir()
+
+    async with bench.running():
+        await eventually(lambda: not bench.watch.break_glass_problems)
+
+    assert len(before) == 1
+
+
 async def test_live_gates_are_counted_so_that_local_buckets_know_their_share(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     await bench.store.acknowledge(Acknowledgement("gate-2", "http://other", 0, 0))
