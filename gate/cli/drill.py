@@ -120,7 +120,7 @@ def _expect(addresses: Addresses, scope: Scope, pause: str, paused: bool) -> Non
     (class_,) = scope.classes
     upload = f"drill-{secrets.token_hex(6)}"
     body = {"upload_id": upload, "account": {"id": upload, "class": class_}, "media": {"kind": "image"}}
-    answer = post_json(f"{addresses.gate}/v1/check", json.dumps(body).encode(), token=gate_token())
+    answer = post_json(f"{addresses.gate}/v1/check", json.dumps(body).encode(), gate_token())
     told = answer if isinstance(answer, dict) else {}
     decision, by = told.get("decision"), told.get("pause")
     meets = f"an upload of class {class_} gets the decision {decision}" + (f" by pause {by}" if by else "")

@@ -13,6 +13,7 @@ from gate.errors import RequestRejected, StoreUnavailable, UploadGateError, reda
 
 JSON = "application/json"
 MAX_ANSWER_BYTES = 4 << 20
+TIMEOUT_S = 5.0
 _HOW_TO_NAME_IT = (
     "name a gate that runs with --gate or --admin, or the --state directory of the `upload-gate up` that runs it"
 )
@@ -36,21 +37,26 @@ def get_json(url: str, timeout_s: float = 2.0, token: str | None = None) -> obje
     return _json(*_exchange("GET", url, None, timeout_s, token), redact(url))
 
 
-def post_json(url: str, body: bytes, timeout_s: float = 5.0, token: str | None = None) -> object:
+def post_json(url: str, body: bytes, token: str | None) -> object:
     """The JSON answer to `body`. Raises RequestRejected for a 4xx status, else as `get_json` does."""
-    return _json(*_exchange("POST", url, body, timeout_s, token), redact(url))
+    return send("POST", url, body, token=token)
 
 
-def get_text(url: str, timeout_s: float = 5.0, token: str | None = None) -> str:
+def get_text(url: str, token: str | None) -> str:
     """The text at `url`. Raises StoreUnavailable if nothing answers, UploadGateError if the answer is unusable."""
-    status, data = _exchange("GET", url, None, timeout_s, token)
+    status, data = _exchange("GET", url, None, TIMEOUT_S, token)
     if status >= 400:
         _json(status, data, redact(url))
     return data.decode(errors="replace")
 
 
 def send(
-    method: str, url: str, body: bytes | None = None, kind: str = JSON, timeout_s: float = 5.0, token: str | None = None
+    method: str,
+    url: str,
+    body: bytes | None = None,
+    kind: str = JSON,
+    timeout_s: float = TIMEOUT_S,
+    token: str | None = None,
 ) -> object:
     """The JSON answer to a request with a body of the type `kind`. Raises as `post_json` does."""
     return _json(*_exchange(method, url, body, timeout_s, token, kind), redact(url))

@@ -110,7 +110,7 @@ def dump(
     else:
         addresses = resolve_addresses(state, admin=admin)
         url = f"{admin_url(addresses)}/v1/policy/document"
-        loaded, source = parse_policy_file(get_text(url, token=admin_token()), redact(url)), redact(url)
+        loaded, source = parse_policy_file(get_text(url, admin_token()), redact(url)), redact(url)
     if output is Output.JSON:
         emit({"hash": loaded.policy.hash, "source": source, "policy": dict(loaded.document)})
     else:

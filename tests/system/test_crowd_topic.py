@@ -30,6 +30,9 @@ class Heard:
     def hear(self, partition: int, feature: str, count: int) -> None:
         self.counts.append((partition, feature, count))
 
+    def take_heard_day(self) -> None:
+        """It has no days."""
+
 
 async def test_the_broker_keeps_counts_as_long_as_the_topic_says(
     kafka_bootstrap: str, unique: Callable[[], str]
@@ -89,11 +92,12 @@ async def test_a_starting_worker_knows_what_others_published_and_passes_over_wha
             await producer.send_and_wait(topics.crowd.name, record, crowd_key(partition, count.feature))
 
     listening = asyncio.create_task(listen(kafka_bootstrap, topics.crowd.name, worker))
-    await eventually(lambda: worker.count(DEVICE, 7))
+    await eventually(lambda: worker.today is not None)
     listening.cancel()
     await asyncio.wait([listening])
 
     assert worker.counts(DEVICE, 7) == (40, 9)
+    assert worker.today == owner.today
 
 
 async def test_a_worker_hears_all_of_a_topic_that_was_created_anew_while_it_was_busy(

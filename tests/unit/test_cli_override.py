@@ -17,7 +17,7 @@ from gate.core.duration import DAY_US
 from gate.core.override import Override
 from gate.errors import OperatorError
 from gate.local.free_port import free_port
-from gate.records.audit import AuditRecord, chain_problems, decode_audit
+from gate.records.audit import AuditRecord, check_chain, decode_audit
 from gate.stores.redis.overrides import RedisOverrideStore
 
 
@@ -205,7 +205,7 @@ def test_an_account_is_read_as_checks_read_it_whether_typed_or_in_a_file(
 
 def records(place: Path) -> list[AuditRecord]:
     lines = (place / "audit.jsonl").read_bytes().splitlines()
-    assert list(chain_problems(lines)) == []
+    assert check_chain(lines).problems == ()
     return [decode_audit(line) for line in lines]
 
 
