@@ -70,6 +70,7 @@ class Watch:
         self._told: set[str] = set()
         self._passed_on: frozenset[bytes] = frozenset()
         self._written_back: tuple[Board, Board] | None = None
+        self._document_unreadable = False
         self._down = False
         self._polls = 0
         self._unacknowledged = 0
@@ -92,6 +93,14 @@ class Watch:
     def break_glass_problems(self) -> tuple[str, ...]:
         """Why the host's break-glass file is not obeyed, in whole or in part."""
         return self._break_glass.problems
+
+    @property
+    def unreadable_parts(self) -> int:
+        """How many parts of the kill switch this gate cannot read now: the document in the store, entries of it that have not
+        expired, the host's file or entries of that."""
+        now_us = self.store_now_us()
+        entries = sum(now_us < (entry.expires_at_us or 0) for entry in self.board.unreadable)
+        return self._document_unreadable + entries + len(self.break_glass_problems)
 
     def age_us(self) -> int:
         """µs since the board was last read or pushed in full; before the first time, since the start of the process."""
@@ -227,6 +236,7 @@ class Watch:
             raise
         else:
             self._told.discard("unreadable")
+            self._document_unreadable = False
             self._heard(board)
             await self._written(self._write_back(board))
         try:
@@ -297,6 +307,7 @@ class Watch:
 
     async def _repair(self, error: StateUnreadable) -> None:
         """Replace a stored document that cannot be read by the last good board. Raises StoreUnavailable."""
+        self._document_unreadable = True
         self._count_unreadable()
         self._tell("unreadable", f"the board in Redis cannot be read, and this gate keeps the last good one: {error}")
         if not (self.ever_read or self._started_from_disk or self.board.rev):

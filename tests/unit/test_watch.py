@@ -21,7 +21,7 @@ from gate.app.watch import Watch
 from gate.core.account import Account
 from gate.core.duration import DAY_US
 from gate.core.media import Media
-from gate.core.pause.board import Board
+from gate.core.pause.board import Board, UnreadablePause
 from gate.core.pause.entry import Pause
 from gate.core.pause.scope import Action, Scope
 from gate.core.pseudonym import Pseudonyms
@@ -342,6 +342,35 @@ async def test_a_break_glass_file_that_could_not_be_opened_is_no_problem_once_it
         await eventually(lambda: not bench.watch.break_glass_problems)
 
     assert len(before) == 1
+
+
+async def test_what_cannot_be_read_is_shown_for_as_long_as_that_is_so(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    health = Health(bench.check, bench.watch, bench.clock, lambda: 0, lambda: None)
+
+    async with bench.running():
+        bench.glass.write_bytes(b"{")
+        await eventually(lambda: health.gauges().board_unreadable_parts == 1)
+        bench.store.error = StateUnreadable("it is ruined")
+        await eventually(lambda: health.gauges().board_unreadable_parts == 2)
+        bench.store.error = None
+        await eventually(lambda: health.gauges().board_unreadable_parts == 1)
+        bench.glass.unlink()
+        await eventually(lambda: health.gauges().board_unreadable_parts == 0)
+
+    assert b"upload_gate_board_unreadable_parts 0.0" in health.metrics()[1]
+
+
+@pytest.mark.parametrize(("left_us", "parts"), [(1, 1), (0, 0), (None, 0)])
+async def test_an_entry_that_cannot_be_read_is_shown_until_it_expires(
+    tmp_path: Path, left_us: int | None, parts: int
+) -> None:
+    bench = Bench(tmp_path)
+    expires_us = None if left_us is None else NOW_US + left_us
+
+    await bench.watch.hear_elsewhere(Board(unreadable=(UnreadablePause(b"{}", "why", "p-1", 1, expires_us),)))
+
+    assert bench.watch.unreadable_parts == parts
 
 
 async def test_live_gates_are_counted_so_that_local_buckets_know_their_share(tmp_path: Path) -> None:
