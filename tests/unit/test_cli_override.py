@@ -178,6 +178,8 @@ def test_what_is_left_of_a_limit_is_told_in_one_line() -> None:
     told = {"limit": "account.uploads.minute", "unit": "uploads", "burst": 5, "left": 3, "full_in": 39.2}
 
     assert limit_line(told) == "  account.uploads.minute: 3 of 5 uploads left, full in 39s"
+    parallel = {"limit": "account.parallel", "unit": "in_flight", "burst": 4, "left": 1, "full_in": 0}
+    assert limit_line(parallel) == "  account.parallel: 1 of 4 in flight left, full"
     assert limit_line(
         {"limit": "platform.bytes", "unit": "bytes", "burst": 40 << 30, "left": 3 << 20, "full_in": 0}
     ) == ("  platform.bytes: 3 MiB of 40 GiB left, full")

@@ -479,6 +479,7 @@ def test_an_explained_score_is_the_decayed_one_that_checks_judge_by() -> None:
 @pytest.mark.parametrize(
     ("count", "unit", "text"),
     [
+        (1, Unit.UPLOADS, "1 upload"),
         (3, Unit.UPLOADS, "3 uploads"),
         (60_000, Unit.UPLOADS, "60,000 uploads"),
         (2 << 30, Unit.BYTES, "2 GiB"),
