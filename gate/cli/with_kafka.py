@@ -24,8 +24,9 @@ T = TypeVar("T")
 def topics_of_command() -> Topics:
     """The topics, by the prefix that the environment names."""
     from gate.records.topics import Topics
+    from gate.settings import topic_prefix
 
-    return Topics(os.environ.get("UPLOAD_GATE_TOPIC_PREFIX", ""))
+    return Topics(topic_prefix(os.environ))
 
 
 def cluster_of_command(state: Path | None, kafka: str | None) -> tuple[str, Topics]:
