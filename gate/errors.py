@@ -4,6 +4,7 @@
     ├── RequestRejected       the caller's fault: correct the request; unchanged, it is rejected again
     ├── OperatorError         the operator's fault: correct what the message names
     │   ├── PolicyInvalid     … in a policy or scorecard file; the last good one stays in force
+    │   ├── FileInvalid       … in lines of a file that a command reads, one line of the message each
     │   ├── SettingInvalid    … in a flag or an environment variable
     │   └── TopicUnfit        … in the settings of a Kafka topic
     ├── NotPermitted          the operator's role: another person, or a person in place of a machine, may do it
@@ -24,6 +25,7 @@ Each message says what happened and what to do. Each edge maps errors to its own
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 
@@ -64,6 +66,13 @@ class PolicyInvalid(OperatorError):
         self.file = file
         self.line = line
         self.key = key
+
+
+class FileInvalid(OperatorError):
+    """Lines of a file are wrong; the message has a line for each."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
 
 
 class SettingInvalid(OperatorError):

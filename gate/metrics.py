@@ -73,6 +73,7 @@ TABLE: Final = (
     Named("upload_gate_board_rev", "gauge", (), "Revision of the kill switch this gate obeys"),
     Named("upload_gate_board_age_seconds", "gauge", (), "Time since the kill switch was last read, from anywhere"),
     Named("upload_gate_board_unreadable_total", "counter", (), "Kill switch states that could not be read"),
+    Named("upload_gate_board_unreadable_parts", "gauge", (), "Parts of the kill switch that cannot be read now"),
     Named(
         "upload_gate_pause_dry_run_total", "counter", ("action", "reason"), "Uploads a pause in dry run would have held"
     ),
@@ -191,6 +192,7 @@ class Gauges:
     dropped: int
     started_s: float
     cpu_s: float
+    board_unreadable_parts: int = 0
     policy_refused: bool = False
     drilled_s: float = 0.0
     controls_age_s: float = 0.0
@@ -245,6 +247,7 @@ class GateCollector(Collector):
             "upload_gate_degraded_total": {(): counts.degraded},
             "upload_gate_shed_total": {(): counts.shed},
             "upload_gate_board_unreadable_total": {(): counts.board_unreadable},
+            "upload_gate_board_unreadable_parts": {(): now.board_unreadable_parts},
             "upload_gate_policy_rejected_total": {(): counts.policy_rejected},
             "upload_gate_policy_file_refused": {(): now.policy_refused},
             "upload_gate_unlisted_values_total": {(k,): v for k, v in counts.unlisted.items()},

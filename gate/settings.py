@@ -124,11 +124,6 @@ class Settings:
         return {f"{PREFIX}{name}": str(value) for name, value in given.items() if value is not None}
 
     @property
-    def is_beyond_loopback(self) -> bool:
-        """Whether other machines reach the check port."""
-        return not is_loopback(self.host)
-
-    @property
     def salt_is_default(self) -> bool:
         """True if no salt is set. Pseudonyms can then be reversed by trying all addresses."""
         return self.salt == DEFAULT_SALT.encode()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -9,7 +10,8 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
@@ -134,3 +136,9 @@ async def create_anew(kafka: str, topics: Topics, topic: Topic) -> None:
     await eventually(is_gone)
     await admin.close()
     await declare(kafka, topics)
+
+
+def while_busy(work: Coroutine[None, None, None]) -> None:
+    """Do the work in another thread, while the tasks of this loop wait as they do beside a large batch."""
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, work).result()

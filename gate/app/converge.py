@@ -63,11 +63,6 @@ class GateResult:
         """True once it acknowledged the change, whether the change is on its disk or not."""
         return self.state in (GateState.OBEYS, GateState.NOT_ON_DISK)
 
-    @property
-    def clock_ahead_us(self) -> int | None:
-        """How far its clock is ahead of the store's (negative: behind); None if it did not report its clock."""
-        return self.said.clock_us - self.said.acknowledged_at_us if self.said.clock_us else None
-
 
 @dataclass(frozen=True, slots=True)
 class Convergence:

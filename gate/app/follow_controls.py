@@ -36,14 +36,12 @@ class FollowControls:
         say: Callable[[str], None],
         draw: Callable[[], float],
         fault: Callable[[], None],
-        beat_s: float = BEAT_S,
     ) -> None:
         self._watch = watch
         self._store = store
         self._say = say
         self._draw = draw
         self._fault = fault
-        self._beat_s = beat_s
         self._beaten_s: float | None = None
         self._sent_us: int | None = None
         self._began_s = 0.0
@@ -68,7 +66,7 @@ class FollowControls:
     async def leave(self) -> None:
         """Write that this gate stops. Does not wait for a channel that is away."""
         with suppress(StoreUnavailable, TimeoutError):
-            async with asyncio.timeout(self._beat_s):
+            async with asyncio.timeout(BEAT_S):
                 await self._store.acknowledge(self._watch.acknowledgement(left=True))
 
     async def _for_ever(self, step: Callable[[], object]) -> None:
@@ -81,7 +79,7 @@ class FollowControls:
                 # the follower is an edge: it counts and logs an unexpected error, and goes on following
                 self._fault()
                 self._look(f"{type(error).__name__}: {error}")
-            await asyncio.sleep(self._beat_s * (0.8 + 0.4 * self._draw()))
+            await asyncio.sleep(BEAT_S * (0.8 + 0.4 * self._draw()))
 
     async def _follow(self) -> None:
         async for board in self._store.changes():

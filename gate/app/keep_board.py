@@ -29,13 +29,12 @@ class KeepBoard:
     """
 
     def __init__(
-        self, redis: BoardStore, kafka: BoardStore | None, say: Callable[[str], None], every_s: float = EVERY_S,
+        self, redis: BoardStore, kafka: BoardStore | None, say: Callable[[str], None],
         gate: Callable[[], Awaitable[Board]] | None = None,
     ) -> None:  # fmt: skip
         self._redis = redis
         self._kafka = kafka
         self._say = say
-        self._every_s = every_s
         self._gate = gate
         self._told: dict[str, str] = {}
         self._was_sound = False
@@ -69,7 +68,7 @@ class KeepBoard:
             except Exception as error:
                 # the keeper is an edge: it logs an unexpected error, and goes on
                 self._tell(what, f"{type(error).__name__}: {error}")
-            await asyncio.sleep(self._every_s)
+            await asyncio.sleep(EVERY_S)
 
     async def _listen(self) -> None:
         async with aclosing(self._redis.changes()) as changes:  # type: ignore[type-var]

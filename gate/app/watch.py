@@ -26,6 +26,8 @@ from gate.stores.disk.snapshot import BoardSnapshot
 
 POLL_S: Final = 1.0
 READ_DEADLINE_S: Final = 2.0
+READ_FILE_SHARE: Final = 0.4
+"""How often the break-glass file is read, in polls. A removal takes two reads, and with jitter both fit into one poll."""
 LEAVE_DEADLINE_S: Final = 1.0
 FIRST_READ_S: Final = 0.5
 COUNTED_WITHIN_US: Final = 10_000_000
@@ -68,6 +70,7 @@ class Watch:
         self._told: set[str] = set()
         self._passed_on: frozenset[bytes] = frozenset()
         self._written_back: tuple[Board, Board] | None = None
+        self._document_unreadable = False
         self._down = False
         self._polls = 0
         self._unacknowledged = 0
@@ -90,6 +93,14 @@ class Watch:
     def break_glass_problems(self) -> tuple[str, ...]:
         """Why the host's break-glass file is not obeyed, in whole or in part."""
         return self._break_glass.problems
+
+    @property
+    def unreadable_parts(self) -> int:
+        """How many parts of the kill switch this gate cannot read now: the document in the store, entries of it that have not
+        expired, the host's file or entries of that."""
+        now_us = self.store_now_us()
+        entries = sum(now_us < (entry.expires_at_us or 0) for entry in self.board.unreadable)
+        return self._document_unreadable + entries + len(self.break_glass_problems)
 
     def age_us(self) -> int:
         """µs since the board was last read or pushed in full; before the first time, since the start of the process."""
@@ -178,7 +189,7 @@ class Watch:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._for_ever(self._follow), name="board push")
             tasks.create_task(self._for_ever(self._poll), name="board poll")
-            tasks.create_task(self._for_ever(self._read_file), name="break-glass file")
+            tasks.create_task(self._for_ever(self._read_file, READ_FILE_SHARE), name="break-glass file")
 
     async def leave(self) -> None:
         """Write to the store that this gate stops, after `run` has ended. Does not wait for a store that is away."""
@@ -186,7 +197,7 @@ class Watch:
             async with asyncio.timeout(LEAVE_DEADLINE_S):
                 await self._acknowledger.leave()
 
-    async def _for_ever(self, step: Callable[[], Awaitable[None]]) -> None:
+    async def _for_ever(self, step: Callable[[], Awaitable[None]], polls: float = 1.0) -> None:
         while True:
             try:
                 await step()
@@ -198,7 +209,7 @@ class Watch:
                 # the watcher is an edge: it counts and logs an unexpected error, and goes on watching
                 self._count_fault()
                 self._failed(f"{type(error).__name__}: {error}")
-            await asyncio.sleep(self._poll_s * (0.8 + 0.4 * self._draw()))
+            await asyncio.sleep(polls * self._poll_s * (0.8 + 0.4 * self._draw()))
 
     async def _follow(self) -> None:
         async with aclosing(self._store.changes()) as changes:  # type: ignore[type-var]
@@ -225,6 +236,7 @@ class Watch:
             raise
         else:
             self._told.discard("unreadable")
+            self._document_unreadable = False
             self._heard(board)
             await self._written(self._write_back(board))
         try:
@@ -295,6 +307,7 @@ class Watch:
 
     async def _repair(self, error: StateUnreadable) -> None:
         """Replace a stored document that cannot be read by the last good board. Raises StoreUnavailable."""
+        self._document_unreadable = True
         self._count_unreadable()
         self._tell("unreadable", f"the board in Redis cannot be read, and this gate keeps the last good one: {error}")
         if not (self.ever_read or self._started_from_disk or self.board.rev):

@@ -112,7 +112,7 @@ def answer_of(addresses: Addresses, path: str, upload: dict[str, object]) -> dic
 
     say(f"asking the gate at {addresses.shown('gate')}")
     try:
-        answer = post_json(f"{addresses.gate}{path}", json.dumps(upload).encode(), token=gate_token())
+        answer = post_json(f"{addresses.gate}{path}", json.dumps(upload).encode(), gate_token())
     except StoreUnavailable as error:
         raise StoreUnavailable(error.problem.rstrip("."), _remedy(addresses) or error.remedy) from None
     if not isinstance(answer, dict) or "decision" not in answer:

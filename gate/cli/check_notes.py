@@ -16,23 +16,31 @@ CLASS = "account.class"
 
 
 def check_notes(upload: Mapping[str, object], decision: Mapping[str, object], addresses: Addresses) -> list[str]:
-    """A sentence for each field that the decision names as ignored, and for a kind or surface that the policy does not list."""
+    """A sentence for each field that the decision names as ignored, and for a kind or surface that the policy does not list.
+
+    The policy is that of the decision. Where only another one can be read, no kind, surface or class is compared with it.
+    """
     ignored, names = decision.get("ignored"), policy_names(addresses)
+    is_in_force = names.hash in (None, decision.get("policy", names.hash))
     fields = [str(field) for field in ignored] if isinstance(ignored, list) else []
     kinds = [fold_label(_text(upload, "media", "kind"))]
     surfaces = [fold_label(_text(upload, "surface"))] if "surface" in upload and "surface" not in fields else []
-    return [f"note: the gate ignores {field}: {_why(field, upload, names)}" for field in fields] + [
+    return [
+        f"note: the gate ignores {field}: {_why(field, upload, names if is_in_force else None)}" for field in fields
+    ] + [
         f"note: {names.source} lists no {what} {name}; only a pause or limit of exactly this name holds such uploads. {hint}"
-        for what, name, hint in unlisted(kinds, surfaces, names)
+        for what, name, hint in (unlisted(kinds, surfaces, names) if is_in_force else ())
     ]
 
 
-def _why(field: str, upload: Mapping[str, object], names: PolicyNames) -> str:
+def _why(field: str, upload: Mapping[str, object], names: PolicyNames | None) -> str:
     """Why the gate did not use a field, from the code that reads it there."""
     from gate.records.check import decode_check
 
     class_ = _text(upload, "account", "class")
-    if field == CLASS and class_ and fold_label(class_) not in map(fold_label, names.classes):
+    if field == CLASS and class_ and names is None:
+        return f"its policy has no class {class_}"
+    if field == CLASS and class_ and names is not None and fold_label(class_) not in map(fold_label, names.classes):
         return f"{names.source} has no class {class_}. {nearest(class_, names.classes)}"
     try:
         reason = decode_check(json.dumps(upload).encode(), time.time_ns() // 1_000)[1].get(field)

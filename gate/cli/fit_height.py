@@ -12,8 +12,8 @@ CONTINUES = "    "
 PAUSE = "  "
 GATE = "gate "
 BEHIND, UNHEARD, NOT_ON_DISK, CANNOT_READ, HOLDS = "BEHIND", "SILENT", "NOT ON DISK", "CANNOT READ", "HOLDS"
-LIFTS = "LIFTS"
-AMISS = (BEHIND, UNHEARD, NOT_ON_DISK, CANNOT_READ, HOLDS, LIFTS)
+LIFTS, CLOCK = "LIFTS", "CLOCK"
+AMISS = (BEHIND, UNHEARD, NOT_ON_DISK, CANNOT_READ, HOLDS, LIFTS, CLOCK)
 """How the lines of a gate begin that does not obey. Such a gate is shown before the gates that obey."""
 
 Block = list[str]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import ssl
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
@@ -12,6 +13,7 @@ from gate.errors import RequestRejected, StoreUnavailable, UploadGateError, reda
 
 JSON = "application/json"
 MAX_ANSWER_BYTES = 4 << 20
+TIMEOUT_S = 5.0
 _HOW_TO_NAME_IT = (
     "name a gate that runs with --gate or --admin, or the --state directory of the `upload-gate up` that runs it"
 )
@@ -35,21 +37,26 @@ def get_json(url: str, timeout_s: float = 2.0, token: str | None = None) -> obje
     return _json(*_exchange("GET", url, None, timeout_s, token), redact(url))
 
 
-def post_json(url: str, body: bytes, timeout_s: float = 5.0, token: str | None = None) -> object:
+def post_json(url: str, body: bytes, token: str | None) -> object:
     """The JSON answer to `body`. Raises RequestRejected for a 4xx status, else as `get_json` does."""
-    return _json(*_exchange("POST", url, body, timeout_s, token), redact(url))
+    return send("POST", url, body, token=token)
 
 
-def get_text(url: str, timeout_s: float = 5.0, token: str | None = None) -> str:
+def get_text(url: str, token: str | None) -> str:
     """The text at `url`. Raises StoreUnavailable if nothing answers, UploadGateError if the answer is unusable."""
-    status, data = _exchange("GET", url, None, timeout_s, token)
+    status, data = _exchange("GET", url, None, TIMEOUT_S, token)
     if status >= 400:
         _json(status, data, redact(url))
     return data.decode(errors="replace")
 
 
 def send(
-    method: str, url: str, body: bytes | None = None, kind: str = JSON, timeout_s: float = 5.0, token: str | None = None
+    method: str,
+    url: str,
+    body: bytes | None = None,
+    kind: str = JSON,
+    timeout_s: float = TIMEOUT_S,
+    token: str | None = None,
 ) -> object:
     """The JSON answer to a request with a body of the type `kind`. Raises as `post_json` does."""
     return _json(*_exchange(method, url, body, timeout_s, token, kind), redact(url))
@@ -69,12 +76,13 @@ def _exchange(
         connection.request(method, path, body, headers)
         answer = connection.getresponse()
         data = answer.read(MAX_ANSWER_BYTES)
+    except (OSError, http.client.HTTPException) as error:  # a certificate that is not trusted is a ValueError too
+        problem, remedy = _reason(error, parts.scheme == "https")
+        raise StoreUnavailable(f"{redact(url)} does not answer: {problem}", remedy or _HOW_TO_NAME_IT) from error
     except ValueError:  # http.client names what it refuses, and that may be the token
         raise UploadGateError(
             "the token in the environment cannot be a header value", "set it again, without spaces"
         ) from None
-    except (OSError, http.client.HTTPException) as error:
-        raise StoreUnavailable(f"{redact(url)} does not answer: {_reason(error)}", _HOW_TO_NAME_IT) from error
     finally:
         connection.close()
     return answer.status, data
@@ -103,9 +111,24 @@ def _json(status: int, data: bytes, shown: str) -> object:
     raise UploadGateError(f"{shown} answered {status}: {detail}", remedy)
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception, tls: bool) -> tuple[str, str]:
+    """Why nothing answers, and what to do about it; no remedy where another address is the usual one."""
     if isinstance(error, ConnectionRefusedError):
-        return "connection refused"
-    if isinstance(error, http.client.HTTPException | ConnectionResetError):
-        return "what answers there closes the connection or does not speak HTTP; is it Upload Gate's address?"
-    return str(error) or type(error).__name__
+        return "connection refused", ""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return (
+            f"its certificate is not trusted here ({error.verify_message})",
+            "name the file of its authorities, PEM, in SSL_CERT_FILE",
+        )
+    if isinstance(error, ssl.SSLError):
+        told = "it does not speak TLS" if error.reason == "WRONG_VERSION_NUMBER" else f"TLS fails ({error.reason})"
+        return told, "write http:// if the gate has no certificate of its own (UPLOAD_GATE_TLS_CERT)"
+    if isinstance(error, http.client.HTTPException | ConnectionResetError | BrokenPipeError):
+        return "what answers there closes the connection or does not speak HTTP", (
+            "name Upload Gate's address. A gate with UPLOAD_GATE_TLS_CLIENT_CA refuses clients without a certificate, and "
+            "commands send none"
+            if tls
+            else "name Upload Gate's address, with https:// if the gate has a certificate (UPLOAD_GATE_TLS_CERT)"
+        )
+    told = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return told or type(error).__name__, ""

@@ -19,7 +19,7 @@ from typing import Annotated, TextIO
 import typer
 
 from gate.core.terminal import json_safe, terminal_safe
-from gate.errors import AwaitsApproval, LocalServerError, PolicyInvalid, UploadGateError
+from gate.errors import AwaitsApproval, FileInvalid, LocalServerError, PolicyInvalid, UploadGateError
 
 CANCELLED = 2
 
@@ -45,10 +45,10 @@ def say(*lines: str) -> None:
 def say_error(error: UploadGateError) -> None:
     """Print an error on stderr, and what waits for a second person without the word error.
 
-    A server's log and the complaints about a policy are several lines; any other message stays on one.
+    A server's log and the complaints about a file are several lines; any other message stays on one.
     """
     lead = "" if isinstance(error, AwaitsApproval) else "error: "
-    several = isinstance(error, LocalServerError | PolicyInvalid)
+    several = isinstance(error, FileInvalid | LocalServerError | PolicyInvalid)
     say(*f"{lead}{error}".split("\n")) if several else say(f"{lead}{error}")
 
 

@@ -7,7 +7,6 @@ its owner and its expiry; the audit log keeps who set or removed it.
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
@@ -20,20 +19,18 @@ from gate.cli.account_id import account_id
 from gate.cli.addresses import Addresses, RedisFlag, StateFlag, resolve_addresses
 from gate.cli.board_access import YesFlag, audit_log, person, record_failed
 from gate.cli.identity import login_identity
+from gate.cli.new_override import new_override, overrides_in
 from gate.cli.output import Output, OutputFlag, cancel, confirmed, counted, emit, instant, result, say
 from gate.cli.policy_names import unknown_class
-from gate.core.duration import left_text, parse_duration_us
-from gate.core.fields.text import repaired
+from gate.core.duration import left_text
 from gate.core.override import Override
-from gate.errors import OperatorError, StoreUnavailable, UploadGateError, file_problem
+from gate.errors import OperatorError, StoreUnavailable, UploadGateError
 from gate.ports.audit import AuditEntry, AuditOutcome
-from gate.records.override import stored_override
 
 if TYPE_CHECKING:
     from gate.stores.redis.overrides import RedisOverrideStore
 
 MOST_LISTED: Final = 10_000
-MOST_IMPORTED: Final = 10_000
 SHOWN: Final = 20
 SET: Final = "override set"
 REMOVE: Final = "override remove"
@@ -83,7 +80,7 @@ def set_(
     Example: upload-gate override set a-17 --limits trusted --for 7d --reason "moves her archive"
     """
     addresses = resolve_addresses(state, redis=redis)
-    account, override = account_id(account), _override(allow, deny, limits, for_, reason, person(by))
+    account, override = account_id(account), new_override(allow, deny, limits, for_, reason, person(by))
     (before,) = _before(addresses, SET, override.owner, [account])
     if before is not None:
         say(f"it replaces: {sentence(account, before)}")
@@ -167,7 +164,7 @@ def remove(
 
 
 def import_(
-    file: Annotated[Path, typer.Argument(help="File of JSON lines.", metavar="FILE")],
+    file: Annotated[Path, typer.Argument(help="File of JSON lines, or a CSV file.", metavar="FILE")],
     by: ByFlag = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be set.")] = False,
     yes: YesFlag = False,
@@ -175,15 +172,18 @@ def import_(
     state: StateFlag = None,
     redis: RedisFlag = None,
 ) -> None:
-    """Set the overrides in a file, one JSON object a line. The command reads the whole file and shows it before it sets anything.
+    """Set the overrides in a file. The command reads the whole file and shows it before it sets anything.
 
-    A line is {"account":"a-17","for":"7d","reason":"…"} with one of "allow":true, "deny":true, "limits":"CLASS".
+    A line is {"account":"a-17","for":"7d","reason":"…"} with one of "allow":true, "deny":true, "limits":"CLASS". A CSV file
+    has these names as its columns, such as account,for,reason,limits.
 
     Example: upload-gate override import photographers.jsonl --dry-run
     """
     who = person(by)
-    wanted = read_file(file, who)
+    wanted = overrides_in(file, who)
     addresses = resolve_addresses(state, redis=redis)
+    classes = {override.limits for _, override in wanted if override.limits is not None}
+    say(*(warning for name in sorted(classes) if (warning := unknown_class(name, addresses)) is not None))
     known = _before(addresses, SET, who, [account for account, _ in wanted])
     replaced = sum(before is not None for before in known)
     say(*(sentence(account, override) for account, override in wanted[:SHOWN]))
@@ -204,73 +204,6 @@ def import_(
     else:
         are = "is" if len(wanted) == 1 else "are"
         result(f"{overrides} {are} set" if is_set else f"nothing was set; {overrides} would be")
-
-
-def read_file(file: Path, by: str) -> list[tuple[str, Override]]:
-    """The overrides in `file`. Raises OperatorError with the line of the first mistake."""
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise OperatorError(f"{file} cannot be read: {file_problem(error)}", "give a file of JSON lines") from error
-    found: dict[str, Override] = {}
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            account, override = _line(line, by)
-        except (ValueError, OperatorError) as error:
-            raise OperatorError(f"{file}:{number}: {error}", "correct it; nothing was set") from error
-        if account in found:
-            raise OperatorError(f"{file}:{number}: {account} occurs twice", "keep one line of each account")
-        found[account] = override
-    if not 0 < len(found) <= MOST_IMPORTED:
-        raise OperatorError(f"{file} has {len(found)} overrides", f"a file has 1 to {MOST_IMPORTED}")
-    return list(found.items())
-
-
-def _line(line: str, by: str) -> tuple[str, Override]:
-    try:
-        values = json.loads(line)
-    except ValueError:
-        raise ValueError("is not JSON; each line is one override as a JSON object") from None
-    if not isinstance(values, dict):
-        raise ValueError("is not a JSON object")
-    unknown = values.keys() - {"account", "allow", "deny", "limits", "for", "reason"}
-    if unknown:
-        raise ValueError(f"unknown fields: {', '.join(sorted(unknown))}")
-    texts = {name: values.get(name) for name in ("account", "for", "reason")}
-    for name, value in texts.items():
-        if not isinstance(value, str) or not value:
-            raise ValueError(f"{name} is missing; it is a text")
-    limits = values.get("limits")
-    if limits is not None and not isinstance(limits, str):
-        raise ValueError("limits is the name of a class")
-    allow, deny = values.get("allow") is True, values.get("deny") is True
-    return account_id(str(texts["account"])), _override(
-        allow, deny, limits, str(texts["for"]), str(texts["reason"]), by
-    )
-
-
-def _override(allow: bool, deny: bool, limits: str | None, for_: str, reason: str, by: str) -> Override:
-    if allow + deny + (limits is not None) != 1:
-        raise OperatorError(
-            "an override either lets in, refuses or changes limits", "give one of --allow, --deny and --limits CLASS"
-        )
-    if limits is not None and not limits.strip():
-        raise OperatorError("--limits needs the name of a class", "such as --limits trusted")
-    if not reason.strip():
-        raise OperatorError("the reason is empty", "say why in a few words")
-    try:
-        lasts_us = parse_duration_us(for_)
-    except ValueError as error:
-        raise OperatorError(f"--for: {error}") from error
-    name = None if limits is None else limits.strip().lower()
-    override = Override(allow, repaired(reason.strip()), by, time.time_ns() // 1000 + lasts_us, name)
-    try:
-        stored_override(override)
-    except ValueError as error:
-        raise OperatorError(f"no override can hold this: {error}", "shorten it; nothing was set") from error
-    return override
 
 
 def override_of(addresses: Addresses, account: str) -> Override | None:

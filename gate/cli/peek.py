@@ -74,7 +74,7 @@ def limit_line(limit: dict[str, object]) -> str:
     unit = next((each for each in Unit if each == limit.get("unit")), None)
     left, burst, leased = (_amount(limit.get(name), unit) for name in ("left", "burst", "leased"))
     if unit is not Unit.BYTES:
-        burst = f"{burst} {limit.get('unit')}"
+        burst = f"{burst} {str(limit.get('unit')).replace('_', ' ')}"
     held = f", {leased} of them held by this gate" if limit.get("leased") else ""
     return f"  {limit.get('limit')}: {left} of {burst} left, {full}{held}"
 

@@ -110,7 +110,7 @@ def dump(
     else:
         addresses = resolve_addresses(state, admin=admin)
         url = f"{admin_url(addresses)}/v1/policy/document"
-        loaded, source = parse_policy_file(get_text(url, token=admin_token()), redact(url)), redact(url)
+        loaded, source = parse_policy_file(get_text(url, admin_token()), redact(url)), redact(url)
     if output is Output.JSON:
         emit({"hash": loaded.policy.hash, "source": source, "policy": dict(loaded.document)})
     else:
@@ -229,7 +229,7 @@ def policy_lines(policy: Policy) -> list[str]:
 def amount_text(count: int, unit: Unit) -> str:
     """A rate or a burst for people: `40 uploads`, `2 GiB`, `1.5 MiB`."""
     if unit is not Unit.BYTES:
-        return f"{count:,} {unit.value}"
+        return f"{count:,} {unit.value.removesuffix('s') if count == 1 else unit.value}"
     for name, size in (("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
         if count >= size:
             return f"{count / size:.4g} {name}"

@@ -28,6 +28,7 @@ class PolicyNames:
     """The names of a policy, its source, and the problems of the sources before it.
 
     `kinds` and `surfaces` are those that the policy lists, or usual ones where it lists none; a `*` is a pattern.
+    `hash` is that of a policy from a file, which need not be the policy in force; None for the gate's.
     """
 
     classes: tuple[str, ...]
@@ -39,6 +40,7 @@ class PolicyNames:
     alone_us: int = ALONE_BY_DEFAULT_US
     kinds: tuple[str, ...] = KINDS
     surfaces: tuple[str, ...] = SURFACES
+    hash: str | None = None
 
     def warnings(self, classes: Iterable[str], reason: str) -> list[str]:
         """One sentence for each name that the policy does not have, with the nearest name that it has."""
@@ -82,7 +84,7 @@ def policy_names(addresses: Addresses) -> PolicyNames:
         policy.classes, policy.reasons, source, (note,),
         kinds=_listed(policy.known.kinds, KINDS), surfaces=_listed(policy.known.surfaces, SURFACES),
         second_person=policy.second_person, machines_platform_wide=policy.machines_platform_wide,
-        alone_us=policy.alone_us,
+        alone_us=policy.alone_us, hash=policy.hash,
     )  # fmt: skip
 
 

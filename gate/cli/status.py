@@ -14,7 +14,7 @@ import typer
 
 from gate.cli.addresses import Addresses, AdminFlag, RedisFlag, StateFlag, resolve_addresses
 from gate.cli.board_access import YesFlag, audit_log, operating, person
-from gate.cli.fit_height import BEHIND, CANNOT_READ, HOLDS, LIFTS, NOT_ON_DISK, UNHEARD, fitted
+from gate.cli.fit_height import BEHIND, CANNOT_READ, CLOCK, HOLDS, LIFTS, NOT_ON_DISK, UNHEARD, fitted
 from gate.cli.http_json import admin_token, get_json
 from gate.cli.identity import login_identity
 from gate.cli.lacking import NAMED, lacking
@@ -22,12 +22,13 @@ from gate.cli.obedience import forgotten_at
 from gate.cli.output import Output, OutputFlag, cancel, confirmed, counted, emit, result, say, say_error, stdout_lost
 from gate.cli.pause_text import clock_time, lines_of, pause_fields, terminal_width
 from gate.cli.status_view import ANSWER_WITHIN_S, StatusView, read_view
+from gate.core.duration import left_text
 from gate.core.pause.entry import Pause
 from gate.core.pause.scope import PauseMode
 from gate.core.pause.wording import pause_counts, ramping, waiting
 from gate.errors import ControlRefused, OperatorError, StoreUnavailable, UploadGateError, redact
 from gate.ports.audit import AuditEntry, AuditOutcome
-from gate.ports.boards import Acknowledgement, Gates
+from gate.ports.boards import CLOCKS_AGREE_US, MAY_TAKE_US, Acknowledgement, Gates
 from gate.records.pause import pause_document
 
 WATCH_EVERY_S = 1.0
@@ -139,8 +140,10 @@ def _json(view: StatusView, policy: str | None, addresses: Addresses) -> dict[st
                 "gate": said.gate,
                 "url": said.url,
                 "rev": said.rev,
-                "obeys": _obeys(said, view) and not _lifted(said, view),
+                "obeys": _obeys(said, view) and not _lifted(said, view) and not _not_held_by_clock(said, view),
                 "lifted": _lifted(said, view),
+                "not_held_by_clock": _not_held_by_clock(said, view),
+                "clock_ahead_seconds": _clock_ahead_us(said) / 1_000_000,
                 "lacking_in_store": _lacking(said, view),
                 "on_disk": said.on_disk,
                 "policy": said.policy or None,
@@ -270,6 +273,11 @@ def _gate_line(said: Acknowledgement, view: StatusView) -> list[str]:
     lifted = _lifted(said, view)
     if lifted:
         words.append(f"{LIFTS} {' '.join(lifted[:NAMED])} BY ITS HOST'S FILE")
+    ahead_us, not_held = _clock_ahead_us(said), _not_held_by_clock(said, view)
+    if ahead_us:
+        words.append(f"{CLOCK} {left_text(abs(ahead_us))} {'AHEAD' if ahead_us > 0 else 'BEHIND'}")
+    if not_held:
+        words.append(f"DOES NOT HOLD {' '.join(not_held[:NAMED])} BY ITS CLOCK")
     if not is_live(said, view.now_us):
         words.append(f"{UNHEARD}, counts until {forgotten_at(said)}")
     if not said.on_disk:
@@ -289,6 +297,19 @@ def _obeys(said: Acknowledgement, view: StatusView) -> bool:
 def _lifted(said: Acknowledgement, view: StatusView) -> list[str]:
     """The pauses in force that the gate does not obey, as its host's break-glass file lifts them."""
     return [pause.id for pause in view.board.active(view.now_us) if pause.id in said.lifted]
+
+
+def _clock_ahead_us(said: Acknowledgement) -> int:
+    """How far the clock by which the gate begins and ends pauses is ahead of the one that does so for all; 0 where they agree."""
+    ahead_us = said.store_us - said.acknowledged_at_us if said.store_us else 0
+    return 0 if -MAY_TAKE_US <= ahead_us <= CLOCKS_AGREE_US else ahead_us
+
+
+def _not_held_by_clock(said: Acknowledgement, view: StatusView) -> list[str]:
+    """The pauses in force that have ended by the gate's clock, or have not begun by it."""
+    ahead_us = _clock_ahead_us(said)
+    active = view.board.active(view.now_us) if ahead_us else []
+    return [pause.id for pause in active if not pause.active(view.now_us + ahead_us)]
 
 
 def _lacking(said: Acknowledgement, view: StatusView) -> list[str]:

@@ -51,17 +51,15 @@ class Child:
         pid_file: Path | None = None,
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
-        death_signal: signal.Signals = signal.SIGKILL,
     ) -> None:
         """`argv[0]` is a program on PATH or a path. Output is appended to `log`. `env` replaces the environment.
-        The kernel sends `death_signal` to the child when this process ends."""
+        The kernel kills the child when this process ends."""
         self.name = name
         self.log = log
         self._argv = list(argv)
         self._pid_file = pid_file
         self._env = None if env is None else dict(env)
         self._cwd = cwd
-        self._death_signal = death_signal
         self._process: subprocess.Popen[bytes] | None = None
         self._ended = threading.Event()
 
@@ -92,7 +90,7 @@ class Child:
             _write_pid_file(self._pid_file, self._process.pid)
 
     def _own(self, program: str, forked: "_Forked", ended: threading.Event) -> None:
-        wrapped = [sys.executable, "-I", "-S", "-c", _WRAPPER, str(int(self._death_signal)), str(os.getpid())]
+        wrapped = [sys.executable, "-I", "-S", "-c", _WRAPPER, str(int(signal.SIGKILL)), str(os.getpid())]
         try:
             with self.log.open("ab") as out:
                 process = subprocess.Popen(

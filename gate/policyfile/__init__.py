@@ -35,7 +35,7 @@ from gate.core.policy import (
 from gate.errors import PolicyInvalid, file_problem
 from gate.policyfile.leases import read_lease, read_reserved
 from gate.policyfile.places import TomlPlaces, error_line
-from gate.policyfile.table import MAX_IN_FLIGHT, Complaints, TomlTable
+from gate.policyfile.table import MAX_IN_FLIGHT, Complaints, TomlTable, nearest
 
 MAX_FILE_BYTES: Final = 1 << 20
 PRESETS: Final = ("calm", "raid", "closed")
@@ -194,7 +194,7 @@ def _policy(top: TomlTable) -> Policy:
     for reason in reasons:
         _check_folded(top, "reasons", reason)
     known = _known_values(top.table("known"))
-    limits = _limits(top.table("limits"), thresholds)
+    limits = _limits(top.table("limits"), thresholds, known)
     controls = _controls(top.table("controls"))
     top.end()
     return Policy(
@@ -317,7 +317,7 @@ def _class(table: TomlTable, key: str, classes: Mapping[str, Thresholds]) -> str
     return name
 
 
-def _limits(table: TomlTable, classes: Mapping[str, Thresholds]) -> tuple[LimitRule, ...]:
+def _limits(table: TomlTable, classes: Mapping[str, Thresholds], known: KnownValues) -> tuple[LimitRule, ...]:
     found: list[LimitRule] = []
     for name in table.names():
         _check_length(table, name)
@@ -333,6 +333,8 @@ def _limits(table: TomlTable, classes: Mapping[str, Thresholds]) -> tuple[LimitR
         kinds = entry.texts("kinds") or ()
         for kind in kinds:
             _check_folded(entry, "kinds", kind)
+            if fold_label(kind) == kind and not known.has_kind(kind):
+                entry.complain("kinds", f"{kind!r} is not among the kinds of [known]; {nearest(kind, known.kinds)}")
         if unit is Unit.IN_FLIGHT and subject in (Subject.CLASS, Subject.PLATFORM):
             entry.complain("unit", "in_flight is counted for an account, ip or device; a class has too many at once")
         if unit is Unit.IN_FLIGHT and any(rate.burst > MAX_IN_FLIGHT for rate in rates.values()):

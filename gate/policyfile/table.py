@@ -120,7 +120,7 @@ class TomlTable:
         if isinstance(value, str) and value in names:
             self.effective[key] = value
             return among(value)
-        self.complain(key, f"{value!r} is not one of {_listed(names)}{_guess(value, names)}")
+        self.complain(key, f"{value!r} is not one of {_listed(names)}{_near(value, names)}")
         return None
 
     def duration_us(self, key: str, default_us: int | None, zero: bool = False) -> int | None:
@@ -172,14 +172,14 @@ class TomlTable:
             self.effective[key] = size_spelling(value) if sizes else value
             return value
         also = ' or a size such as "10GiB"' if sizes else ""
-        self.complain(key, f"{value!r} is not a positive whole number{also}, nor 0, which lets nothing in")
+        self.complain(key, f"{value!r} is not a whole number from 0 on{also}")
         return None
 
     def end(self) -> None:
         """Add a complaint about every unknown key."""
         for key in self._values:
             if key not in self._known:
-                self.complain(key, f"unknown key{_guess(key, self._known)}")
+                self.complain(key, f"unknown key; {nearest(key, self._known)}")
 
 
 def duration_of(text: str) -> int | None:
@@ -210,9 +210,14 @@ def size_spelling(size: int) -> str | int:
     return size
 
 
-def _guess(name: object, known: Iterable[str]) -> str:
+def nearest(name: object, known: Iterable[str]) -> str:
+    """The known name that is probably meant, else all of them."""
+    return _near(name, known).removeprefix("; ") or f"known here: {_listed(sorted(known))}"
+
+
+def _near(name: object, known: Iterable[str]) -> str:
     close = get_close_matches(str(name), sorted(known), n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else f"; known here: {_listed(sorted(known))}"
+    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -13,7 +13,7 @@ change or remove a line, one must change all later lines, which then differ from
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -118,11 +118,6 @@ class ChainCheck:
     problems: tuple[str, ...]
     damaged: frozenset[int]
     """Sequence numbers of the records whose own line cannot be believed."""
-
-
-def chain_problems(lines: Iterable[bytes]) -> Iterator[str]:
-    """A sentence for each line at fault, with its number."""
-    yield from check_chain(lines).problems
 
 
 def check_chain(lines: Iterable[bytes]) -> ChainCheck:

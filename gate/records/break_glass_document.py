@@ -10,7 +10,6 @@ shared board that the gates of this host do not obey, for the day on which a rel
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -18,10 +17,9 @@ from typing import Final
 import msgspec
 
 from gate.core.duration import parse_duration_us
-from gate.core.pause.board import Board
 from gate.core.pause.entry import Pause
 from gate.errors import StateUnreadable
-from gate.records.board_document import MAX_PAUSES, encode_board
+from gate.records.board_document import MAX_PAUSES
 from gate.records.complaints import plain_complaint
 from gate.records.pause import MAX_BYTES, MAX_ID, VERSION, decode_pause, encode_pause, instant
 
@@ -136,11 +134,6 @@ def _read(data: bytes) -> _Document:
     if len(document.releases) > MAX_PAUSES or any(not 0 < len(id_) <= MAX_ID for id_ in document.releases):
         raise StateUnreadable(f"a file with more than {MAX_PAUSES} releases, or a release that is not an id")
     return document
-
-
-def encode_break_glass(pauses: Iterable[Pause]) -> bytes:
-    """The content of a break-glass file with `pauses`. Raises StateUnreadable if it could not be read back."""
-    return encode_board(Board({pause.id: pause for pause in pauses}))
 
 
 def _completed(fields: dict[str, msgspec.Raw], number: int, written_at_us: int, place: str) -> bytes:

@@ -70,6 +70,7 @@ class Health:
             break_glass_active=glass,
             board_rev=board.rev,
             board_age_s=self._watch.age_us() / 1e6,
+            board_unreadable_parts=self._watch.unreadable_parts,
             policy=self._check.policy.hash,
             policy_refused=self._policy_problem is not None,
             dropped=self._dropped(),

@@ -34,6 +34,7 @@ UNANSWERED: Final = 3
 """After so many checks of its health without an answer a process is killed; each takes up to `ANSWERS_WITHIN_S`."""
 STARTS_WITHIN_S: Final = 30.0
 END_WITHIN_S: Final = 10.0
+FIRST_PAUSE_S: Final = 0.1
 LONGEST_PAUSE_S: Final = 10.0
 USAGE: Final = 2
 """The exit status of a process whose settings are unusable: starting it again would change nothing."""
@@ -50,7 +51,7 @@ class Worker:
         self._settings = worker_settings(settings, number)
         self._environment = {**environment, **self._settings.environment}
         self._process: Process | None = None
-        self._stopping = False
+        self._stop = asyncio.Event()
 
     @property
     def state(self) -> WorkerState:
@@ -68,19 +69,21 @@ class Worker:
     async def run(self) -> None:
         """Run the process until `stop`; return early, with `failed`, where it cannot start."""
         pause_s = 0.0
-        while not self._stopping:
+        while not self._stop.is_set():
             began = asyncio.get_running_loop().time()
             how = await self._once()
-            if self._stopping:
+            if self._stop.is_set():
                 return
             if self.failed is not None:
                 log.error("worker %d cannot start (%s)", self.number, how)
                 return
             lived_s = asyncio.get_running_loop().time() - began
-            pause_s = 0.0 if lived_s > LONGEST_PAUSE_S else min(LONGEST_PAUSE_S, max(0.1, pause_s * 2))
+            pause_s = 0.0 if lived_s > LONGEST_PAUSE_S else min(LONGEST_PAUSE_S, max(FIRST_PAUSE_S, pause_s * 2))
             self.restarts += 1
             log.error("worker %d %s after %.0f s; it is started again in %.1f s", self.number, how, lived_s, pause_s)
-            await asyncio.sleep(pause_s)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause_s):
+                    await self._stop.wait()
 
     async def _once(self) -> str:
         """Run it once to its end, and return how it ended."""
@@ -89,6 +92,8 @@ class Worker:
             sys.executable, "-m", "gate.cli.main", "serve", env=self._environment, stdin=PIPE
         )
         self._process = process
+        if self._stop.is_set():  # while the process was started there was none to stop
+            self.stop()
         answered_once = False
         missed, deadline = 0, asyncio.get_running_loop().time() + STARTS_WITHIN_S
         while process.returncode is None:
@@ -100,7 +105,7 @@ class Worker:
             missed = 0 if self.answers else missed + 1
             answered_once = answered_once or self.answers
             late = missed >= UNANSWERED if answered_once else asyncio.get_running_loop().time() > deadline
-            if late and not self._stopping:
+            if late and not self._stop.is_set():
                 log.error("worker %d does not answer and is killed", self.number)
                 self.kill()
         self.answers = False
@@ -116,7 +121,7 @@ class Worker:
 
     def stop(self) -> None:
         """Let it finish its requests and end."""
-        self._stopping = True
+        self._stop.set()
         self.signal(signal.SIGTERM)
 
     def kill(self) -> None:

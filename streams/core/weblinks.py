@@ -166,9 +166,6 @@ class WebLinks:
         self._list = PublicSuffixList(source=suffixes.splitlines(), only_icann=False)
         private = suffixes.partition("===BEGIN PRIVATE DOMAINS===")[2]
         self._private = frozenset(line for line in private.split("\n") if line and not line.startswith("//"))
-        version = re.search(r"^// VERSION: ([0-9]{4}-[0-9]{2}-[0-9]{2})", suffixes, re.MULTILINE)
-        self.suffix_list_date = version[1] if version else "unknown"
-        """The date of the public suffix list."""
 
     def hosts_in(self, links: Sequence[str], text: str | None) -> tuple[str, ...]:
         """The distinct hosts of links and of the links inside a caption, in their order, at most MAX_HOSTS."""

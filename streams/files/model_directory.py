@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import Final
 
 from gate.errors import PolicyInvalid
-from streams.core.campaigns import Campaigns, NamesAlike
+from streams.core.campaigns import Campaigns
 from streams.core.crowd import Crowd
 from streams.core.models.alphabet import Alphabet
 from streams.core.models.captions import CaptionModel
@@ -78,8 +78,7 @@ class Models:
 
     def campaigns(self, crowd: Crowd, alphabet: Alphabet, web: WebLinks) -> Campaigns:
         """The campaigns of a crowd; those of names only with a model of names."""
-        names = None if self.names is None else NamesAlike(crowd, self.names, web)
-        return Campaigns(crowd, alphabet, names=names)
+        return Campaigns.by_model(crowd, alphabet, self.names, web)
 
     def with_shadow(self, shadow: Models) -> Models:
         """The same, with the other scorecard in shadow. Both read the features that these models give."""

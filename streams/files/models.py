@@ -20,6 +20,7 @@ from gate.policyfile import packaged_file
 from streams.core.models.captions import CaptionModel
 from streams.files.weights import Arrays, not_read, read_about, read_arrays, require_finite
 
+NAME = "captions"
 VERSION = 2
 """Version 2 of a caption model has weights for words and pairs of words too."""
 
@@ -54,17 +55,17 @@ def caption_model(
     return CaptionModel(table, scale, offset, prior, _hash(table, scale, offset, prior))
 
 
-def write_model(model: CaptionModel, provenance: Provenance, directory: Path, name: str = "captions") -> None:
-    """Write `NAME.npz` and `NAME.json` into `directory`, which is created. The same model gives the same bytes."""
+def write_model(model: CaptionModel, provenance: Provenance, directory: Path) -> None:
+    """Write `captions.npz` and `captions.json` into `directory`, which is created. The same model gives the same bytes."""
     directory.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(
-        directory / f"{name}.npz",
+        directory / f"{NAME}.npz",
         table=model.table,
         scale=np.float64(model.scale),
         offset=np.float64(model.offset),
         prior=np.float64(model.prior),
     )
-    write_about(directory, name, VERSION, model.hash, provenance, {"sketch": list(provenance.sketch)})
+    write_about(directory, NAME, VERSION, model.hash, provenance, {"sketch": list(provenance.sketch)})
 
 
 def write_about(
@@ -83,15 +84,15 @@ def write_about(
     (directory / f"{name}.json").write_text(json.dumps(about, indent=1) + "\n")
 
 
-def read_model(directory: Path, name: str = "captions") -> CaptionModel:
-    """The model called `name`. Raises PolicyInvalid if a file is missing, damaged or of another version."""
+def read_model(directory: Path) -> CaptionModel:
+    """The caption model in `directory`. Raises PolicyInvalid if a file is missing, damaged or of another version."""
 
     def made(found: Arrays) -> CaptionModel:
         numbers = [float(found[key]) for key in ("scale", "offset", "prior")]
         require_finite(*numbers)
         return caption_model(found["table"], *numbers)
 
-    return read_named(directory, name, VERSION, made)
+    return read_named(directory, NAME, VERSION, made)
 
 
 def read_named(directory: Path, name: str, version: int, made: Callable[[Arrays], AnyModel]) -> AnyModel:
@@ -115,10 +116,10 @@ def read_named(directory: Path, name: str, version: int, made: Callable[[Arrays]
     return model
 
 
-def read_sketch(directory: Path, name: str = "captions") -> tuple[int, ...]:
-    """Hashes of some of the texts that the model called `name` was fitted on; none if they are not known."""
+def read_sketch(directory: Path) -> tuple[int, ...]:
+    """Hashes of some of the captions that the model in `directory` was fitted on; none if they are not known."""
     try:
-        sketch = read_about(directory / f"{name}.json").get("sketch", [])
+        sketch = read_about(directory / f"{NAME}.json").get("sketch", [])
         return tuple(sorted(number for number in sketch if isinstance(number, int)))
     except (OSError, ValueError, TypeError):
         return ()

@@ -13,7 +13,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from gate.core.duration import DAY_US
-from streams.core.campaigns import Campaigns, NamesAlike
+from streams.core.campaigns import Campaigns
 from streams.core.crowd import Backfill, Crowd
 from streams.core.events import encode
 from streams.core.facts import unpack
@@ -117,8 +117,8 @@ class _Folding:
         scorecard: Scorecard,
         captions: ReadsCaptions | None,
         made: FoldedStream,
-        links: ReadsLinks | None = None,
-        names: NameModel | None = None,
+        links: ReadsLinks | None,
+        names: NameModel | None,
     ) -> None:
         self.made = made
         self.records: list[Record] = []
@@ -126,8 +126,7 @@ class _Folding:
         self._finished: set[str] = set()
         self._scorecard, self._captions, self._links = scorecard, captions, links
         self._crowd, self._hashes, self._web = Crowd(), Hashes(b""), load_web_links()
-        alike = None if names is None else NamesAlike(self._crowd, names, self._web)
-        self._campaigns = Campaigns(self._crowd, build_alphabet(), names=alike)
+        self._campaigns = Campaigns.by_model(self._crowd, build_alphabet(), names, self._web)
         self._backfill = Backfill(self._crowd, passes_over=self._campaigns.passes_over)
         self._stamps = Stamps("offline", 0, (), 1)
 

@@ -27,6 +27,9 @@ SECOND_US = 1_000_000
 HOUR_US = 3600 * SECOND_US
 DAY_US = 24 * HOUR_US
 NIGHT_HOURS = 8
+PEOPLE, FARM_ACCOUNTS, SCAM_ACCOUNTS = 200, 30, 10
+ROWS_FROM_US = 1_750_000_000 * SECOND_US
+"""The time of the first labelled row, fixed so that a seed always gives the same rows."""
 FARM_EVERY_S = 20.0
 FARM_FOR_US = 15 * 60 * SECOND_US
 """How long a farm uploads on each day. On the next day it has new accounts."""
@@ -119,7 +122,9 @@ def _reported(id_: str, at_us: int, account: Account, upload_id: str, random: Ra
 class Simulation:
     """A fixed set of accounts from `start_us` on: an endless iterator of uploads in order of time."""
 
-    def __init__(self, seed: int, start_us: int, people: int = 200, farm: int = 30, scammers: int = 10) -> None:
+    def __init__(
+        self, seed: int, start_us: int, people: int = PEOPLE, farm: int = FARM_ACCOUNTS, scammers: int = SCAM_ACCOUNTS
+    ) -> None:
         self._random = Random(seed)
         self._makers = _Makers(seed, self._random)
         self._count = 0
@@ -166,12 +171,12 @@ class LiveTraffic:
     There are so many people that `rate` uploads a second are not a burst of any of them.
     """
 
-    def __init__(self, seed: int, start_us: int, rate: float, farm: int = 30, scammers: int = 10) -> None:
+    def __init__(self, seed: int, start_us: int, rate: float) -> None:
         self._random = Random(seed)
         # each run has its own accounts: those of an earlier run may still be refused
         self._makers = _Makers(f"{seed}/{start_us}", self._random)
-        self._people = max(200, round(rate * SHARES[0] * 3600 / PERSON_UPLOADS_HOUR))
-        self._sizes = {Truth.FARM: farm, Truth.SCAM: scammers}
+        self._people = max(PEOPLE, round(rate * SHARES[0] * 3600 / PERSON_UPLOADS_HOUR))
+        self._sizes = {Truth.FARM: FARM_ACCOUNTS, Truth.SCAM: SCAM_ACCOUNTS}
         self._turns = {Truth.FARM: 0, Truth.SCAM: 0}
         self._start_us = start_us
         self._count = 0
@@ -264,9 +269,9 @@ class _Makers:
         return Media(kind="image", bytes=size, sha256=sha256(content.encode()).hexdigest())
 
 
-def labelled_rows(seed: int, count: int, start_us: int = 1_750_000_000_000_000) -> Iterator[dict[str, object]]:
+def labelled_rows(seed: int, count: int) -> Iterator[dict[str, object]]:
     """The first `count` uploads of a simulation as rows of a labelled stream, which `rows` reads."""
-    for seq, upload in enumerate(islice(Simulation(seed, start_us), count)):
+    for seq, upload in enumerate(islice(Simulation(seed, ROWS_FROM_US), count)):
         request = upload.request
         created = request.account.created_at
         yield {

@@ -81,6 +81,7 @@ class PartitionReader:
         self._consumer: Any = AIOKafkaConsumer(
             **connection(bootstrap),
             enable_auto_commit=False,
+            auto_offset_reset="none",  # the client's default goes to the end, and records would be missing
             isolation_level="read_committed",
             max_partition_fetch_bytes=4 << 20,
             request_timeout_ms=STALLED_MS,

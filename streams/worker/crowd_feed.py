@@ -26,6 +26,10 @@ class Hears(Protocol):
         """Take the count `value` of `feature` that the owner of `partition` published, by the broker's time `at_us`."""
         ...
 
+    def stored_are_heard(self) -> None:
+        """All stored counts were taken, perhaps before."""
+        ...
+
 
 async def listen(bootstrap: str, topic: str, crowd: Hears) -> None:
     """Read the window's counts, then new ones as they come. Runs until it is cancelled or raises KafkaError."""
@@ -36,6 +40,8 @@ async def listen(bootstrap: str, topic: str, crowd: Hears) -> None:
             for record in records:
                 if is_recent(record.timestamp, now_us):
                     hear(crowd, record.key, record.value, record.timestamp)
+            if follower.has_read_stored:
+                crowd.stored_are_heard()
 
 
 def is_recent(timestamp_ms: int, now_us: int) -> bool:

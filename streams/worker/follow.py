@@ -17,7 +17,8 @@ POLL_MS = 500
 class TopicFollower:
     """An open reader of a topic's only partition. `position` is the offset of the next record.
 
-    It `has_read_stored` once it has returned all records that the topic held when it was entered.
+    It `has_read_stored` once it has returned all records that the topic held when it was entered. Where the topic is
+    created anew meanwhile, or its first records are deleted, it continues at the first record there is.
     """
 
     def __init__(self, bootstrap: str, topic: str, since: int | None) -> None:
@@ -28,13 +29,18 @@ class TopicFollower:
         self._since = since
         self._at = TopicPartition(topic, 0)
         self._consumer: Any = AIOKafkaConsumer(
-            **connection(bootstrap), enable_auto_commit=False, isolation_level="read_committed"
+            **connection(bootstrap),
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",  # the client's default goes to the end, past what was written meanwhile
+            isolation_level="read_committed",
         )
 
     async def __aenter__(self) -> Self:
-        """Connect. Raises KafkaError; KeyError or TimeoutError if the topic is not known yet."""
+        """Connect. Raises KafkaError; KeyError if there is no such topic, and TimeoutError if it is not known yet."""
         try:
             await connected(self._consumer)
+            if self._at.topic not in await self._consumer.topics():  # to name it may create it, with other settings
+                raise KeyError(self._at.topic)
             self._consumer.assign([self._at])
             begin = (await self._consumer.beginning_offsets([self._at]))[self._at]
             end = (await self._consumer.end_offsets([self._at]))[self._at]
@@ -57,6 +63,8 @@ class TopicFollower:
         found = await self._consumer.getmany(self._at, timeout_ms=timeout_ms)
         records: Sequence[Any] = found.get(self._at, ())
         if records:
+            if records[0].offset < self.position:  # of a new topic, whose records are none of the stored ones
+                self._end = 0
             self.position = records[-1].offset + 1
         if not self.has_read_stored:  # the consumer's own position also passes over the markers of transactions
             self.has_read_stored = await self._consumer.position(self._at) >= self._end

@@ -145,16 +145,14 @@ class Outage:
 
 class ClientNoise(logging.Handler):
     """Handles the Kafka client's log: a first complaint starts the outage, or names the refusal of a login or a
-    certificate; all others are counted and not printed."""
+    certificate; no other is printed."""
 
     def __init__(self, outage: Outage) -> None:
         super().__init__(logging.DEBUG)
         self._outage = outage
-        self.swallowed = 0
 
     def emit(self, record: logging.LogRecord) -> None:
         """Called by `logging`."""
-        self.swallowed += 1
         if record.levelno < logging.ERROR or not _is_about_connections(record.getMessage()):
             return
         why = _refused_connection(record)

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 from waiting import eventually
+from workers import create_anew, while_busy
 
 from gate.records.topics import Topics
 from gate.stores.kafka.hot_facts import HotFactProducer, follow_hot_facts
@@ -75,3 +76,29 @@ async def test_the_topic_is_heard_in_order_also_by_who_listened_before_there_was
     await producer.stop()
 
     assert heard.records == RECORDS
+
+
+@pytest.mark.slow
+async def test_a_topic_that_was_created_anew_while_a_gate_was_busy_is_heard_from_its_beginning(
+    kafka_bootstrap: str, unique: Callable[[], str]
+) -> None:
+    topics, heard = Topics(f"{unique()}."), Heard()
+    await declare(kafka_bootstrap, topics)
+
+    async def write(*records: tuple[bytes, bytes | None]) -> None:
+        producer = HotFactProducer(kafka_bootstrap, topics.hot.name)
+        await producer.send(records)
+        await producer.stop()
+
+    async def anew() -> None:
+        await create_anew(kafka_bootstrap, topics, topics.hot)
+        await write(*RECORDS[:2])
+
+    async with running(follow_hot_facts(kafka_bootstrap, topics.hot.name, heard.hear)):
+        await write(*RECORDS[:10])
+        await eventually(lambda: len(heard.records) == 10)
+        while_busy(anew())
+        await write(RECORDS[2])
+        await eventually(lambda: heard.records[-1] == RECORDS[2])
+
+    assert heard.records[10:] == RECORDS[:3]

@@ -14,7 +14,8 @@ from running_gate import CHECK
 from test_serving import a_gate, answer
 from waiting import wait_until
 
-from gate.errors import SettingInvalid
+from gate.cli.http_json import get_json
+from gate.errors import SettingInvalid, StoreUnavailable
 from gate.local.free_port import free_port
 from gate.serve.server import listening, serving
 from gate.settings import TlsFiles, read_settings
@@ -90,6 +91,34 @@ def test_settings_of_tls_come_together_and_name_what_is_missing(certificates: Pa
             read_settings(less)
     with pytest.raises(SettingInvalid, match="TLS_CLIENT_CA is unusable"):
         read_settings({**given, "UPLOAD_GATE_TLS_CLIENT_CA": "/nowhere.pem"})
+
+
+def test_a_command_says_why_it_gets_no_answer_over_tls_and_what_to_do(
+    tmp_path: Path, certificates: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = variables(certificates, UPLOAD_GATE_TLS_CLIENT_CA=str(certificates / "ours-ca.pem"))
+    metrics = int(given["UPLOAD_GATE_METRICS_PORT"])
+
+    def told(url: str) -> str:
+        with pytest.raises(StoreUnavailable) as caught:
+            get_json(url, 5.0, "ugt_token")
+        return str(caught.value)
+
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    with a_gate(tmp_path, f"redis://127.0.0.1:{free_port()}/0", **given) as (_, port, _):
+        wait_until(lambda: answer(metrics, "GET", "/healthz"))
+        untrusted = told(f"https://127.0.0.1:{port}/v1/check")
+        plain = told(f"http://127.0.0.1:{port}/v1/check")
+        no_tls = told(f"https://127.0.0.1:{metrics}/healthz")
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificates / "ours-ca.pem"))
+        without_certificate = told(f"https://127.0.0.1:{port}/v1/check")
+
+    assert "its certificate is not trusted here" in untrusted
+    assert "SSL_CERT_FILE" in untrusted
+    assert "with https:// if the gate has a certificate" in plain
+    assert "it does not speak TLS. Write http://" in no_tls
+    assert "commands send none" in without_certificate
+    assert not any("token" in text or "_ssl.c" in text for text in (untrusted, plain, no_tls, without_certificate))
 
 
 async def test_files_that_are_not_certificates_are_named(tmp_path: Path) -> None:

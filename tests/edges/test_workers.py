@@ -19,7 +19,7 @@ import psutil
 import pytest
 from running_gate import CHECK
 from test_serving import answer
-from waiting import wait_until
+from waiting import eventually, wait_until
 
 from gate.core.pause.board import Board
 from gate.core.pause.entry import Pause
@@ -27,6 +27,7 @@ from gate.core.pause.scope import Action, Scope
 from gate.errors import SettingInvalid
 from gate.local.free_port import free_port
 from gate.policyfile import parse_policy
+from gate.serve import workers as supervisor
 from gate.serve.clock import SystemClock
 from gate.serve.workers import Worker
 from gate.settings import read_settings, worker_settings
@@ -238,13 +239,59 @@ def test_settings_that_no_worker_could_use_end_the_supervisor_at_once(tmp_path: 
 
 
 async def test_a_worker_that_cannot_use_its_settings_is_not_started_again(tmp_path: Path) -> None:
-    settings = read_settings({"UPLOAD_GATE_METRICS_PORT": str(free_ports(2)), "UPLOAD_GATE_STATE": str(tmp_path)})
-    worker = Worker(1, settings, {**os.environ, "UPLOAD_GATE_PREFIX": "{}"})
+    worker = a_worker(tmp_path, UPLOAD_GATE_PREFIX="{}")
 
     async with asyncio.timeout(30):
         await worker.run()
 
     assert (worker.failed, worker.restarts, worker.state.pid) == (2, 0, None)
+
+
+async def test_a_worker_that_waits_to_be_started_again_stops_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "FIRST_PAUSE_S", 3_600.0)
+    monkeypatch.setattr(supervisor, "LONGEST_PAUSE_S", 3_600.0)
+    monkeypatch.setattr(supervisor.sys, "executable", script(tmp_path, "exit 1"))
+    worker = a_worker(tmp_path)
+    running = asyncio.create_task(worker.run())
+    await eventually(lambda: worker.restarts == 1)
+
+    worker.stop()
+
+    async with asyncio.timeout(30):
+        await running
+    assert (worker.failed, worker.state.pid) == (None, None)
+
+
+async def test_a_worker_that_is_stopped_while_it_is_started_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor.sys, "executable", script(tmp_path, "exec sleep 600"))
+    worker = a_worker(tmp_path)
+    running = asyncio.create_task(worker.run())
+    await asyncio.sleep(0)
+    before = worker.state.pid
+
+    worker.stop()
+
+    async with asyncio.timeout(30):
+        await running
+    assert before is None
+    assert worker.restarts == 0
+
+
+def a_worker(state: Path, **more: str) -> Worker:
+    settings = read_settings({"UPLOAD_GATE_METRICS_PORT": str(free_ports(2)), "UPLOAD_GATE_STATE": str(state)})
+    return Worker(1, settings, {**os.environ, **more})
+
+
+def script(folder: Path, line: str) -> str:
+    """A program in the place of Python, which does this one thing."""
+    path = folder / "program"
+    path.write_text(f"#!/bin/sh\n{line}\n")
+    path.chmod(0o755)
+    return str(path)
 
 
 def test_each_worker_has_its_own_name_and_ports() -> None:

@@ -27,7 +27,7 @@ from gate.ports.clock import ClockMark
 from gate.records.audit import decode_audit, encode_audit
 from gate.records.board_document import decode_board, encode_board
 from gate.records.board_page import board_page, decode_board_page
-from gate.records.break_glass_document import decode_break_glass, encode_break_glass
+from gate.records.break_glass_document import decode_break_glass
 from gate.records.control import board_of_record, pause_record
 from gate.records.gate import decode_gate, encode_gate
 from gate.stores.disk.snapshot import BoardSnapshot
@@ -82,7 +82,7 @@ CHANNELS = {
         encode_gate(Acknowledgement("g-1", "http://g", 3, 0, boot="b", digest="d")), _acknowledged
     ),
     "snapshot": Channel(_kept(), _snapshot),
-    "break-glass": Channel(encode_break_glass([PAUSE]), _glass),
+    "break-glass": Channel(encode_board(BOARD), _glass),
     "page": Channel(board_page(BOARD, NOON_US, {}, NOON_US), lambda data: decode_board_page(data)[0]),
     "audit": Channel(
         encode_audit(AuditEntry("pause", "ann", AuditOutcome.DONE, "p-1"), "h", 1, NOON_US, "0" * 64), _audited

@@ -11,6 +11,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from waiting import eventually
+from workers import create_anew, while_busy
 
 from gate.records.topics import Topics
 from gate.stores.kafka.topics import declare
@@ -28,6 +29,9 @@ class Heard:
 
     def hear(self, partition: int, feature: str, count: int) -> None:
         self.counts.append((partition, feature, count))
+
+    def stored_are_heard(self) -> None:
+        """It has no days."""
 
 
 async def test_the_broker_keeps_counts_as_long_as_the_topic_says(
@@ -88,8 +92,36 @@ async def test_a_starting_worker_knows_what_others_published_and_passes_over_wha
             await producer.send_and_wait(topics.crowd.name, record, crowd_key(partition, count.feature))
 
     listening = asyncio.create_task(listen(kafka_bootstrap, topics.crowd.name, worker))
-    await eventually(lambda: worker.count(DEVICE, 7))
+    await eventually(lambda: worker.today is not None)
     listening.cancel()
     await asyncio.wait([listening])
 
     assert worker.counts(DEVICE, 7) == (40, 9)
+    assert worker.today == owner.today
+
+
+async def test_a_worker_hears_all_of_a_topic_that_was_created_anew_while_it_was_busy(
+    kafka_bootstrap: str, unique: Callable[[], str]
+) -> None:
+    topics, heard = Topics(f"{unique()}."), Heard()
+    await declare(kafka_bootstrap, topics)
+
+    async def publish(*features: str) -> None:
+        async with AIOKafkaProducer(bootstrap_servers=kafka_bootstrap) as producer:
+            for feature in features:
+                await producer.send_and_wait(topics.crowd.name, b"7", crowd_key(3, feature))
+
+    async def anew() -> None:
+        await create_anew(kafka_bootstrap, topics, topics.crowd)
+        await publish("second", "third")
+
+    listening = asyncio.create_task(listen(kafka_bootstrap, topics.crowd.name, heard))
+    await publish("first", "first", "first")
+    await eventually(lambda: heard.counts.count((3, "first", 7)) == 3)
+    while_busy(anew())
+    await publish("fourth")
+    await eventually(lambda: (3, "fourth", 7) in heard.counts)
+    listening.cancel()
+    await asyncio.wait([listening])
+
+    assert heard.counts[3:] == [(3, "second", 7), (3, "third", 7), (3, "fourth", 7)]

@@ -89,14 +89,47 @@ def test_the_file_is_read_when_it_has_changed_and_not_otherwise(tmp_path: Path) 
 
     first, second = file.changed(), file.changed()
     file.path.unlink()
-    third, fourth = file.changed(), file.changed()
+    after = [file.changed() for _ in range(4)]
 
     assert nothing is None
     assert first is not None
     assert len(first.pauses) == 1
     assert second is None
-    assert third == BreakGlass()
-    assert fourth is None
+    assert after == [None, BreakGlass(), None, None]
+
+
+def test_a_file_that_an_editor_renames_for_a_moment_is_not_removed(tmp_path: Path) -> None:
+    file = BreakGlassFile(tmp_path / "glass.json")
+    file.path.write_bytes(document(LEAST))
+    file.changed()
+
+    backup = file.path.rename(tmp_path / "glass.json~")
+    in_between = file.changed()
+    backup.rename(file.path)
+    back = file.changed()
+    file.path.rename(backup)
+    again = file.changed()
+
+    assert in_between is None
+    assert back is not None  # a rename changes its stamp
+    assert len(back.pauses) == 1
+    assert again is None
+
+
+def test_a_folder_in_place_of_the_file_is_refused_and_leaves_no_descriptor_open(tmp_path: Path) -> None:
+    file = BreakGlassFile(tmp_path / "glass.json")
+    file.path.mkdir()
+    before = len(list(Path("/proc/self/fd").iterdir()))
+
+    for _ in range(5):
+        with pytest.raises(IsADirectoryError):
+            file.changed()
+    left = len(list(Path("/proc/self/fd").iterdir()))
+    file.path.rmdir()
+    after = [file.changed() for _ in range(3)]
+
+    assert left == before
+    assert after == [None, BreakGlass(), None]  # so that nobody goes on saying that it cannot be read
 
 
 def test_a_change_of_the_same_size_and_time_is_noticed(tmp_path: Path) -> None:

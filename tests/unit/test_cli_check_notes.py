@@ -10,6 +10,7 @@ from gate.cli import main as cli
 from gate.cli.addresses import Addresses, resolve_addresses
 from gate.cli.check import upload_of
 from gate.cli.check_notes import check_notes
+from gate.policyfile import load_policy
 
 ALLOWED: dict[str, object] = {"decision": "allow"}
 
@@ -46,6 +47,21 @@ def test_each_field_that_the_gate_ignored_is_named_with_its_reason(tmp_path: Pat
     assert "no class establishd. It has: new, " in notes[0]
     assert notes[1].endswith("ignores surface: it is empty or a word for unknown; that is no fault")
     assert notes[2].endswith("ignores ip: it is none of what the field may hold")
+
+
+def test_names_are_compared_with_the_policy_of_the_decision_alone(tmp_path: Path) -> None:
+    """Where the admin port is not at hand, the packaged policy need not be the one that decided."""
+    packaged, another = load_policy(None).hash, "904483c43632"
+    upload = _upload("clip", class_="rookie", surface="wall")
+    notes = {
+        hash_: check_notes(upload, ALLOWED | {"policy": hash_, "ignored": ["account.class"]}, _addresses(tmp_path))
+        for hash_ in (packaged, another)
+    }
+
+    assert [note.partition(";")[0] for note in notes[packaged][1:]] == [
+        "note: the packaged policy lists no kind clip", "note: the packaged policy lists no surface wall",
+    ]  # fmt: skip
+    assert notes[another] == ["note: the gate ignores account.class: its policy has no class rookie"]
 
 
 @pytest.mark.parametrize(

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from gate.cli.main import run
-from gate.cli.override import read_file
+from gate.cli.new_override import overrides_in
 from gate.cli.peek import limit_line
 from gate.core.duration import DAY_US
 from gate.core.override import Override
 from gate.errors import OperatorError
 from gate.local.free_port import free_port
-from gate.records.audit import AuditRecord, chain_problems, decode_audit
+from gate.records.audit import AuditRecord, check_chain, decode_audit
 from gate.stores.redis.overrides import RedisOverrideStore
 
 
@@ -171,13 +171,15 @@ def test_a_mistake_in_a_file_names_its_line_and_nothing_is_set(tmp_path: Path, l
     file.write_text('{"account":"b","deny":true,"for":"2d","reason":"x"}\n' + line + "\n")
 
     with pytest.raises(OperatorError, match=f":2: .*{expected}"):
-        read_file(file, "ada")
+        overrides_in(file, "ada")
 
 
 def test_what_is_left_of_a_limit_is_told_in_one_line() -> None:
     told = {"limit": "account.uploads.minute", "unit": "uploads", "burst": 5, "left": 3, "full_in": 39.2}
 
     assert limit_line(told) == "  account.uploads.minute: 3 of 5 uploads left, full in 39s"
+    parallel = {"limit": "account.parallel", "unit": "in_flight", "burst": 4, "left": 1, "full_in": 0}
+    assert limit_line(parallel) == "  account.parallel: 1 of 4 in flight left, full"
     assert limit_line(
         {"limit": "platform.bytes", "unit": "bytes", "burst": 40 << 30, "left": 3 << 20, "full_in": 0}
     ) == ("  platform.bytes: 3 MiB of 40 GiB left, full")
@@ -203,7 +205,7 @@ def test_an_account_is_read_as_checks_read_it_whether_typed_or_in_a_file(
 
 def records(place: Path) -> list[AuditRecord]:
     lines = (place / "audit.jsonl").read_bytes().splitlines()
-    assert list(chain_problems(lines)) == []
+    assert check_chain(lines).problems == ()
     return [decode_audit(line) for line in lines]
 
 

@@ -479,6 +479,7 @@ def test_an_explained_score_is_the_decayed_one_that_checks_judge_by() -> None:
 @pytest.mark.parametrize(
     ("count", "unit", "text"),
     [
+        (1, Unit.UPLOADS, "1 upload"),
         (3, Unit.UPLOADS, "3 uploads"),
         (60_000, Unit.UPLOADS, "60,000 uploads"),
         (2 << 30, Unit.BYTES, "2 GiB"),
@@ -554,6 +555,34 @@ def test_status_names_the_pauses_that_a_gates_host_lifts() -> None:
     lines = status.status_lines(status.StatusView("redis", board, 7, (lifts,), NOON_US), "aaaa", HERE, 200)
 
     assert any("LIFTS p-1 BY ITS HOST'S FILE, policy aaaa" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("ahead_us", "shown", "not_held"),
+    [
+        (HOUR_US, "CLOCK 1h AHEAD, DOES NOT HOLD p-1 BY ITS CLOCK, policy aaaa", ["p-1"]),
+        (120_000_000, "CLOCK 2m AHEAD, policy aaaa", []),
+        (-120_000_000, "CLOCK 2m BEHIND, DOES NOT HOLD p-2 BY ITS CLOCK, policy aaaa", ["p-2"]),
+        (-5_000_000, "heard 0.0 s ago, policy aaaa", []),  # the acknowledgement was under way
+        (500_000, "heard 0.0 s ago, policy aaaa", []),
+    ],
+)
+def test_status_names_the_pauses_that_a_gate_does_not_hold_by_its_clock(
+    ahead_us: int, shown: str, not_held: list[str]
+) -> None:
+    begun = replace(PAUSE, id="p-2", starts_at_us=NOON_US - 60_000_000, expires_at_us=NOON_US + 8 * HOUR_US)
+    board = Board({"p-1": replace(PAUSE, starts_at_us=None), "p-2": begun})
+    said = Acknowledgement(
+        "g-1", "http://g-1", 7, NOON_US, digest=board_digest(board), store_us=NOON_US + ahead_us, policy="aaaa"
+    )
+    view = status.StatusView("redis", board, 7, (said,), NOON_US)
+
+    (line,) = (line for line in status.status_lines(view, "aaaa", HERE, 200) if line.startswith("gate g-1"))
+    (told,) = status._json(view, "aaaa", HERE)["gates"]  # type: ignore[misc]  # the JSON's parts have no types
+
+    assert line.endswith(shown)
+    assert told["not_held_by_clock"] == not_held  # type: ignore[index]
+    assert told["obeys"] is not bool(not_held)  # type: ignore[index]
 
 
 def test_status_shows_a_restarted_gate_once_and_a_gone_one_with_its_end() -> None:

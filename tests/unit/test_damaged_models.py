@@ -123,4 +123,4 @@ def test_what_is_said_of_them_is_refused_if_it_is_nothing_like_it(
 
     with pytest.raises(PolicyInvalid):
         read(tmp_path)
-    assert read_sketch(tmp_path, name) == ()
+    assert read_sketch(tmp_path) == ()

@@ -58,9 +58,9 @@ def test_a_sound_file_becomes_a_policy() -> None:
         ("[classes.new]", "[classes.New]", "policy.toml:7: classes.New: 'New' would match nothing"),
         ("[classes.new]", '[classes." new"]', "write 'new'"),
         ('default_class =', 'reasons = ["raid", "Legal"]\ndefault_class =', "policy.toml:2: reasons: 'Legal' would"),
-        ("rate = 10", "rate = -1", "is not a positive whole number"),
-        ("rate = 10", "rate = 1.5", "is not a positive whole number"),
-        ("rate = 10", "rate = true", "is not a positive whole number"),
+        ("rate = 10", "rate = -1", "is not a whole number from 0 on"),
+        ("rate = 10", "rate = 1.5", "is not a whole number from 0 on"),
+        ("rate = 10", "rate = true", "is not a whole number from 0 on"),
         ("rate = 10, ", "", "rate: is missing"),
         ("deny = 0.9", "deny = 1.5", "policy.toml:5: classes.regular.score.deny: 1.5 is not in [0, 1]"),
         ("deny = 0.9", "deny = nan", "is not in [0, 1]"),
@@ -70,7 +70,7 @@ def test_a_sound_file_becomes_a_policy() -> None:
         ("regular = { rate", "bots = { rate", ".rates.bots: a rate for a class that is not declared"),
         ('on = "account"', 'on = "acount"', "policy.toml:10: limits.\"account.uploads.minute\".on: 'acount'"),
         ('on = "account"\n', "", "on: is missing"),
-        ('mode = "enforce"', 'mode = "dry"', "policy.toml:12:"),
+        ('mode = "enforce"', 'mode = "dry"', ".mode: 'dry' is not one of enforce, shadow, off"),
         ('per = "1m"', 'per = "1 minute"', "is not a duration"),
         ('per = "1m"', 'per = "0m"', "is not a duration"),
         ("version = 1", "version = 2", "policy.toml:1: version: must be 1"),
@@ -84,6 +84,24 @@ def test_each_mistake_is_told_with_its_place(old: str, new: str, expected: str) 
     found = complaints(text)
 
     assert any(expected in complaint for complaint in found), found
+
+
+@pytest.mark.parametrize(
+    ("kinds", "expected"),
+    [
+        ('["clips"]', "'clips' is not among the kinds of [known]; did you mean 'clip'?"),
+        ('["voice"]', "'voice' is not among the kinds of [known]; known here: clip, live-*, photo"),
+        ('["clip", "live-video"]', None),
+    ],
+)
+def test_a_limit_names_kinds_that_uploads_may_have(kinds: str, expected: str | None) -> None:
+    listed = GOOD.replace("[classes.regular", '[known]\nkinds = ["photo", "clip", "live-*"]\n\n[classes.regular', 1)
+    text = listed.replace('on = "account"\n', f'on = "account"\nkinds = {kinds}\n', 1)
+
+    found = complaints(text)
+
+    assert [complaint.split(": ", 2)[2] for complaint in found] == ([] if expected is None else [expected])
+    assert complaints(text.replace('kinds = ["photo", "clip", "live-*"]\n', "")) == []
 
 
 def test_of_a_limit_with_a_wrong_unit_only_the_unit_is_complained_of() -> None:
@@ -338,7 +356,7 @@ def test_a_class_has_its_part_of_the_platform_and_the_others_have_the_rest() -> 
     [
         ("lease = 50", 'lease = "some"', 'neither "auto" nor a whole number of uploads'),
         ("lease = 50", "lease = 102", "102 is more than a burst of the limit, 101"),
-        ("lease = 50", "lease = -1", "-1 is not a positive whole number"),
+        ("lease = 50", "lease = -1", "-1 is not a whole number from 0 on"),
         ('on = "account"', 'on = "account"\nlease = 5', 'lease: is for limits on "class" and "platform"'),
         ("trusted = 0.25", "trusted = 1.5", "1.5 is not in [0, 1], the range of a part of the limit"),
         ("trusted = 0.25", "trusted = 0.6, new = 0.6", "is 1.2 of the limit together"),

@@ -21,7 +21,7 @@ from gate.app.watch import Watch
 from gate.core.account import Account
 from gate.core.duration import DAY_US
 from gate.core.media import Media
-from gate.core.pause.board import Board
+from gate.core.pause.board import Board, UnreadablePause
 from gate.core.pause.entry import Pause
 from gate.core.pause.scope import Action, Scope
 from gate.core.pseudonym import Pseudonyms
@@ -32,7 +32,6 @@ from gate.policyfile import load_policy
 from gate.ports.boards import Acknowledgement
 from gate.ports.clock import ClockMark
 from gate.records.board_document import encode_board
-from gate.records.break_glass_document import encode_break_glass
 from gate.records.gate import decode_gate, encode_gate
 from gate.serve.health import Health
 from gate.stores.disk.break_glass import BreakGlassFile
@@ -304,7 +303,7 @@ async def test_the_break_glass_file_is_obeyed_kept_when_ruined_and_dropped_when_
     bench = Bench(tmp_path)
 
     async with bench.running():
-        bench.glass.write_bytes(encode_break_glass([a_pause("glass")]))
+        bench.glass.write_bytes(encode_board(board_of(a_pause("glass"))))
         await eventually(lambda: bench.check.board.break_glass)
         bench.glass.write_bytes(b"{")
         await eventually(lambda: bench.check.counts.board_unreadable == 1)
@@ -315,6 +314,63 @@ async def test_the_break_glass_file_is_obeyed_kept_when_ruined_and_dropped_when_
         await eventually(lambda: not bench.check.board.break_glass)
         assert bench.watch.break_glass_problems == ()
         assert any("is removed or empty: no pause of it is in force" in line for line in bench.said)
+
+
+async def test_pauses_of_the_break_glass_file_stay_in_force_while_an_editor_renames_it(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.glass.write_bytes(encode_board(board_of(a_pause("glass"))))
+    bench.watch.start_from_disk()
+    backup = bench.glass.rename(tmp_path / "backup")
+
+    await bench.watch._read_file()
+    in_the_moment = [pause.id for pause in bench.check.board.break_glass]
+    backup.rename(bench.glass)
+    await bench.watch._read_file()
+
+    assert in_the_moment == ["glass"]
+    assert [pause.id for pause in bench.check.board.break_glass] == ["glass"]
+
+
+async def test_a_break_glass_file_that_could_not_be_opened_is_no_problem_once_it_is_removed(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.glass.mkdir()
+    bench.watch.start_from_disk()
+    before = bench.watch.break_glass_problems
+    bench.glass.rmdir()
+
+    async with bench.running():
+        await eventually(lambda: not bench.watch.break_glass_problems)
+
+    assert len(before) == 1
+
+
+async def test_what_cannot_be_read_is_shown_for_as_long_as_that_is_so(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    health = Health(bench.check, bench.watch, bench.clock, lambda: 0, lambda: None)
+
+    async with bench.running():
+        bench.glass.write_bytes(b"{")
+        await eventually(lambda: health.gauges().board_unreadable_parts == 1)
+        bench.store.error = StateUnreadable("it is ruined")
+        await eventually(lambda: health.gauges().board_unreadable_parts == 2)
+        bench.store.error = None
+        await eventually(lambda: health.gauges().board_unreadable_parts == 1)
+        bench.glass.unlink()
+        await eventually(lambda: health.gauges().board_unreadable_parts == 0)
+
+    assert b"upload_gate_board_unreadable_parts 0.0" in health.metrics()[1]
+
+
+@pytest.mark.parametrize(("left_us", "parts"), [(1, 1), (0, 0), (None, 0)])
+async def test_an_entry_that_cannot_be_read_is_shown_until_it_expires(
+    tmp_path: Path, left_us: int | None, parts: int
+) -> None:
+    bench = Bench(tmp_path)
+    expires_us = None if left_us is None else NOW_US + left_us
+
+    await bench.watch.hear_elsewhere(Board(unreadable=(UnreadablePause(b"{}", "why", "p-1", 1, expires_us),)))
+
+    assert bench.watch.unreadable_parts == parts
 
 
 async def test_live_gates_are_counted_so_that_local_buckets_know_their_share(tmp_path: Path) -> None:
@@ -596,7 +652,7 @@ async def test_the_process_before_a_restart_is_no_second_gate_of_the_name(tmp_pa
 async def test_a_break_glass_file_whose_entries_are_all_over_is_told_to_stop_nothing(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     over = replace(a_pause("glass"), starts_at_us=NOW_US - 20, expires_at_us=NOW_US - 10)
-    bench.glass.write_bytes(encode_break_glass([over]))
+    bench.glass.write_bytes(encode_board(board_of(over)))
 
     bench.watch.start_from_disk()
 
@@ -605,7 +661,7 @@ async def test_a_break_glass_file_whose_entries_are_all_over_is_told_to_stop_not
 
 async def test_a_slip_of_the_pen_in_the_break_glass_file_loosens_nothing(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
-    bench.glass.write_bytes(encode_break_glass([a_pause("a"), a_pause("b")]))
+    bench.glass.write_bytes(encode_board(board_of(a_pause("a"), a_pause("b"))))
     bench.watch.start_from_disk()
     document = json.loads(bench.glass.read_bytes())
     document["pauses"][1]["action"] = "halt"

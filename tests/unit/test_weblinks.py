@@ -111,11 +111,6 @@ def test_the_registrable_domain_knows_private_suffixes(web: WebLinks, name: str,
     assert web.registrable(name) == expected
 
 
-def test_the_list_has_a_date(web: WebLinks) -> None:
-    assert web.suffix_list_date.startswith("20")
-    assert len(web.suffix_list_date) == 10
-
-
 @pytest.mark.parametrize(
     "link", ["https://раураl.com", "https://рaypal.com", "https://páypal.com", "https://tеlegram.org"]
 )

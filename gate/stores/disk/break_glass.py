@@ -6,12 +6,15 @@ import fcntl
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 from gate.records.break_glass_document import BreakGlass, decode_break_glass
 from gate.records.pause import MAX_BYTES
 from gate.stores.disk.ownership import make_folder, open_shared, replace_shared
 
 Stamp = tuple[int, int, int, int, int]
+_NOT_READ: Final[Stamp] = (0, 0, 0, 0, 0)
+"""In place of the stamp of a file that is there and was not read."""
 
 
 class BreakGlassFile:
@@ -20,25 +23,41 @@ class BreakGlassFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._stamp: Stamp | None = None
+        self._was_absent = False
 
     def changed(self) -> BreakGlass | None:
-        """The content of the file, empty if there is no file; None if it has not changed since the last call.
+        """The content of the file, empty if it was removed; None if it has not changed since the last call.
 
+        A file counts as removed if it is absent at two calls in a row: an editor that renames it leaves a moment without it.
         A file that cannot be opened or that is being written is read again at the next call. Raises OSError, and
         StateUnreadable for content that cannot be read, once for each content.
         """
+        was_absent, self._was_absent = self._was_absent, False
         try:
             number = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except FileNotFoundError:
-            known, self._stamp = self._stamp, None
-            return None if known is None else BreakGlass()
-        with os.fdopen(number, "rb") as file:
-            before = _stamp(number)
-            if before == self._stamp:
+            self._was_absent = True
+            if self._stamp is None or not was_absent:
                 return None
+            self._stamp = None
+            return BreakGlass()
+        except OSError:
+            self._stamp = _NOT_READ
+            raise
+        try:
+            return self._read(number)
+        finally:
+            os.close(number)
+
+    def _read(self, number: int) -> BreakGlass | None:
+        before = _stamp(number)
+        if before == self._stamp:
+            return None
+        self._stamp = _NOT_READ
+        with open(number, "rb", closefd=False) as file:  # fails for a folder, and would leave it open
             data = file.read(MAX_BYTES + 1)
-            if _stamp(number) != before:
-                return None
+        if _stamp(number) != before:
+            return None
         self._stamp = before
         return decode_break_glass(data, written_at_us=before[2] // 1_000)
 

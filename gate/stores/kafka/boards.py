@@ -199,11 +199,6 @@ class KafkaBoardStore:
         for topic in dict.fromkeys((self._gates_at.topic, self._topic)):
             await self._send([(GATE + process.encode(), b"")], topic)
 
-    def heard_us(self, process: str) -> int | None:
-        """When the acknowledgement of a process that was read last was written, by the broker's clock."""
-        found = self._gates.get(process)
-        return None if found is None else found[1]
-
     def _now_us(self) -> int:
         if self._clock is None:
             return 0

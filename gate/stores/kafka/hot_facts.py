@@ -37,7 +37,10 @@ async def follow_hot_facts(bootstrap: str, topic: str, hear: Hear) -> None:
 
 async def _follow(bootstrap: str, topic: str, hear: Hear) -> None:
     consumer: Any = AIOKafkaConsumer(
-        **connection(bootstrap), enable_auto_commit=False, isolation_level="read_committed"
+        **connection(bootstrap),
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",  # of a topic that was created anew, all; the client's default is the end
+        isolation_level="read_committed",
     )
     try:
         await connected(consumer)

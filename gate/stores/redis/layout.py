@@ -59,7 +59,6 @@ MOST_IN_VALUE: Final = 54
 `lua/take.lua`, because the script looks at each multiple of that whether there are too many."""
 LONGEST_UPLOAD: Final = 250
 """Bytes of an upload's id that its name holds. The length of a name is one byte of its reservation."""
-CODES: Final = {"account": 0, "ip": 1, "device": 2}
 NAMED: Final = 3
 NARROW: Final = 64
 """Added to the number of limits in an account's value; values of earlier releases lack it."""

@@ -19,7 +19,7 @@ from gate.stores.redis.apart import entity_prefix
 from gate.stores.redis.cluster import ClusterLine
 from gate.stores.redis.connect import line_to
 from gate.stores.redis.layout import account_key
-from gate.stores.redis.line import ReplyLost, Stats
+from gate.stores.redis.line import ReplyLost
 from gate.stores.redis.script_call import Run, Script
 
 MOST_AT_ONCE: Final = 64
@@ -32,11 +32,11 @@ _NOW: Final = struct.Struct("<d")
 class RedisTokenLeases:
     """A TokenLeaseStore; see ports for what it promises. It connects on first use; use it in one event loop, until close()."""
 
-    def __init__(self, url: str, prefix: str = "ug:", deadline_s: float = 0.25, *, stats: Stats | None = None) -> None:
+    def __init__(self, url: str, prefix: str = "ug:", deadline_s: float = 0.25) -> None:
         self._prefix = prefix
         self._deadline_s = deadline_s
         self._script = Script.named("exchange")
-        self._line = line_to(url, "upload-gate-lease", stats)
+        self._line = line_to(url, "upload-gate-lease")
         self._turn = asyncio.Lock()
 
     async def close(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Self
 
 from gate.core.duration import DAY_US
 from gate.core.event import Attempted
@@ -33,8 +33,9 @@ from streams.core.crowd import HOST, Crowd, CrowdCount, account_number
 from streams.core.crowd.kinds import LINK_CAMPAIGN, NAME_CAMPAIGN, PICTURE_CAMPAIGN, TEXT_CAMPAIGN
 from streams.core.crowd.record import name, parsed_name
 from streams.core.models.alphabet import Alphabet
+from streams.core.models.name_model import NameModel
 from streams.core.near import parse_hash
-from streams.core.weblinks import host, link_path
+from streams.core.weblinks import WebLinks, host, link_path
 
 MAX_PARTITION: Final = 0xFFFF
 _NO_HOSTS: Final[Mapping[str, int]] = MappingProxyType({})
@@ -58,6 +59,12 @@ class Campaigns:
         self.popular = PopularPages(crowd)
         self._shown: dict[int, dict[int, tuple[int, str | Marks]]] = {}
         """The last time and an example of each campaign since the last look, by kind and number."""
+
+    @classmethod
+    def by_model(cls, crowd: Crowd, alphabet: Alphabet, names: NameModel | None, web: WebLinks) -> Self:
+        """Those of a crowd; those of names only if there is a model of names."""
+        alike = None if names is None else NamesAlike(crowd, names, web)
+        return cls(crowd, alphabet, names=alike)
 
     def read(
         self,

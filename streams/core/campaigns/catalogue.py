@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
 
 from gate.core.duration import DAY_US
 from streams.core.campaigns.campaign import (
@@ -20,9 +19,6 @@ from streams.core.campaigns.campaign import (
 from streams.core.crowd.kinds import KINDS
 from streams.core.crowd.record import parsed
 from streams.core.crowd.tails import Tails, believed
-
-LISTED_FROM: Final = 8
-"""Accounts from which a campaign is listed."""
 
 
 @dataclass(frozen=True, slots=True)

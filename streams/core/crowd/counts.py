@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gate.core.duration import DAY_US
+from gate.core.fields.times import MAX_AHEAD_US
 from streams.core.crowd.around import ManySurroundings, Surroundings
 from streams.core.crowd.days import Days
 from streams.core.crowd.kinds import CONTENT, DEVICE, HOST, IP, KINDS, Kind
@@ -20,6 +21,8 @@ from streams.core.crowd.table import ACCOUNTS, MAX_READY, CrowdTable, Values
 from streams.core.crowd.table import ESTABLISHED as OF_THEM
 from streams.core.crowd.tails import Tails, believed
 
+PARTITIONS = 1 << 32
+"""Tells a partition, whose count may open a day, from an account."""
 MANY = 32
 """Accounts of a batch from which it costs less to look at all of them together."""
 
@@ -38,6 +41,9 @@ class Crowd:
         self._from_us, self._until_us = 0, 0
         """The open day, whose events need no further thought about time."""
         self._today_bits = 0
+        self.has_heard_stored = False
+        self._heard_us = 0
+        """When the latest day begins that was heard of while none was open."""
         self._tables = {
             kind: CrowdTable(given if floor is None else replace(given, floor=floor))
             for kind, given in {**KINDS, **kinds}.items()
@@ -154,8 +160,10 @@ class Crowd:
     def hear(self, partition: int, feature: str, value: bytes | int, at_us: int = 0) -> bool:
         """Merge the published `value` of the partition. Returns whether it is a plausible count.
 
-        `at_us` is the broker's time of the record, 0 if unknown: no count is of a later day. A bare number has no days,
-        so it counts until the open day ends.
+        `at_us` is the broker's time of the record, 0 if unknown: no count is of a later day. Otherwise a count of a later
+        day than the open one may open its day, as an event of the partition would: counts age also where a worker's own
+        partitions are quiet. Before a day is open, `stored_are_heard` does. A bare number has no days, so it counts until
+        the open day ends.
         """
         named = parsed_name(feature)
         table = self._tables.get(named[0]) if named else None
@@ -164,6 +172,8 @@ class Crowd:
         told = self._read(value, table.days, at_us)
         if told is None:
             return False
+        if isinstance(value, bytes):
+            self._hear_day(partition, told.day, at_us)
         kind, known = named
         now = table.heard.hear(partition, known, told)
         if now is not None:
@@ -173,6 +183,13 @@ class Crowd:
         if changed is not None and (now or table.heard.tails(partition, known)) != told:
             changed.add(named)  # the topic's last record has less than is known: the owner publishes it again
         return True
+
+    def stored_are_heard(self) -> None:
+        """All stored counts were heard, perhaps before. Where no day is open, the latest that was heard of is: not before,
+        as the first stored counts may be weeks old."""
+        self.has_heard_stored = True
+        if self._days.today is None and self._heard_us:
+            self._counted_day(self._heard_us, PARTITIONS)
 
     def take_changed(self, partition: int) -> list[CrowdCount]:
         """The partition's counts above the floor that changed since they were last taken, for publishing.
@@ -219,6 +236,15 @@ class Crowd:
         for age, established, partition, account in whole(table.own.row(value), table.own.today):
             self.note(partition, kind, to, account, (table.own.today - age) * DAY_US, established)
             self._changed.setdefault(partition, set()).add((kind, value))
+
+    def _hear_day(self, partition: int, day: int, at_us: int) -> None:
+        begins_us = day * DAY_US
+        if not self._until_us <= begins_us <= at_us + MAX_AHEAD_US:  # no worker reads an event that is further ahead
+            return
+        if self._days.today is None:
+            self._heard_us = max(self._heard_us, begins_us)
+        else:
+            self._counted_day(begins_us, PARTITIONS | partition)
 
     def _counted_day(self, at_us: int, account: int) -> int:
         before = self._days.today

@@ -2,7 +2,8 @@
 
 An event of the next day opens that day. A single event further ahead opens no day: after a second event that is ahead
 as well, the earlier of both days is opened. So one event with a wrong time ages all counts by at most one day, and a
-topic that was quiet for a week continues with its second event. Until its day is open, an event counts on today.
+topic that was quiet for a week continues with its second event. Until its day is open, an event counts on today. A day that
+another partition's owner publishes a count for is taken as an event of that partition (`Crowd.hear`).
 """
 
 from __future__ import annotations
