@@ -47,8 +47,10 @@ def drill(
 ) -> None:
     """Pause the class `canary`, check that its uploads are held, release it, and check that they are let in again.
 
-    Every live gate must obey both changes. A drill that passed sets upload_gate_drill_last_success_timestamp_seconds; an
-    alert fires if no drill passed for a week. The exit code is 3 if a check fails.
+    Before it pauses anything, it asks the gate at hand about one upload, so that a drill without the gate's token, or while
+    another pause holds the class, changes nothing. Every live gate must obey both changes. A drill that passed sets
+    upload_gate_drill_last_success_timestamp_seconds; an alert fires if no drill passed for a week. The exit code is 3 if a
+    check fails.
 
     Example: upload-gate drill
     """
@@ -59,6 +61,7 @@ def drill(
         )
     addresses = resolve_addresses(state, redis=redis, kafka=kafka, gate=gate, admin=admin)
     scope = Scope(folded("--class", [class_], fold_label))
+    _expect(addresses, scope, None, before=True)
     run_change(_drill(addresses, scope, person(owner), direct, output), addresses)
 
 
@@ -73,11 +76,11 @@ async def _drill(addresses: Addresses, scope: Scope, by: str, direct: Direct | N
             ) from error
         try:
             obeyed = await _obeyed("the drill's pause", pause, operate, addresses)
-            _expect(addresses, scope, pause.id, paused=True)
+            _expect(addresses, scope, pause.id)
         finally:
             released = await _released(operate, pause, by)
         let_in = await _obeyed("the drill's release", released, operate, addresses)
-        _expect(addresses, scope, pause.id, paused=False)
+        _expect(addresses, scope, None)
         await operate.drill_passed(pause.id)
     took_s = time.monotonic() - began_s
     if output is Output.JSON:
@@ -113,8 +116,11 @@ async def _obeyed(what: str, change: Pause, operate: Operate, addresses: Address
     return len(convergence.gates), convergence.seconds
 
 
-def _expect(addresses: Addresses, scope: Scope, pause: str, paused: bool) -> None:
-    """Ask the gate at hand about one upload of the class. Raises NotConverged unless `pause` holds it, or none does."""
+def _expect(addresses: Addresses, scope: Scope, pause: str | None, before: bool = False) -> None:
+    """Ask the gate at hand about one upload of the class. Raises NotConverged unless `pause` holds it, or none if it is None.
+
+    `before`: nothing is changed yet.
+    """
     from gate.cli.http_json import gate_token, post_json
 
     (class_,) = scope.classes
@@ -124,10 +130,11 @@ def _expect(addresses: Addresses, scope: Scope, pause: str, paused: bool) -> Non
     told = answer if isinstance(answer, dict) else {}
     decision, by = told.get("decision"), told.get("pause")
     meets = f"an upload of class {class_} gets the decision {decision}" + (f" by pause {by}" if by else "")
-    if (by, decision) != (pause, "paused") if paused else (by is not None or decision in (None, "paused")):
-        expected = f"paused by {pause}" if paused else "no longer paused"
+    if (by is not None or decision in (None, "paused")) if pause is None else (by, decision) != (pause, "paused"):
+        expected = "no pause" if before else "no longer paused" if pause is None else f"paused by {pause}"
         raise NotConverged(
             f"at the gate at {addresses.shown('gate')}, {meets}; expected: {expected}",
-            "see what holds it with `upload-gate status`",
+            f"see what holds it with `upload-gate status`{'; nothing was changed' if before else ''}",
         )
-    say(f"{meets}, as expected")
+    if not before:
+        say(f"{meets}, as expected")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
 from typing import Annotated
 
 import typer
@@ -9,12 +11,16 @@ import typer
 from gate.app.permission import Authority
 from gate.cli.addresses import Addresses, AdminFlag, KafkaFlag, RedisFlag, StateFlag, resolve_addresses
 from gate.cli.authority import EmergencyFlag, MachineExtendFlag, ProposeFlag, authority_of, proposed, replaced_note
-from gate.cli.board_access import not_written, operating, person, repeat_or_other_way, report, run_change
+from gate.cli.board_access import YesFlag, not_written, operating, person, repeat_or_other_way, report, run_change
 from gate.cli.direct import Direct, DirectFlag
-from gate.cli.output import Output, OutputFlag, result, say
+from gate.cli.output import Output, OutputFlag, cancel, confirmed, result, say
+from gate.cli.pause_text import pause_lines, terminal_width
 from gate.cli.release import PauseId
 from gate.cli.scope_flags import MAX_LENGTH_US, span_us
-from gate.errors import OperatorError, StoreUnavailable
+from gate.core.pause.entry import Pause
+from gate.core.pause.scope import PauseMode
+from gate.errors import OperatorError, StateUnreadable, StoreUnavailable
+from gate.ports.boards import Acknowledgement
 
 ByFlag = Annotated[str | None, typer.Option("--by", "--owner", help="Who does it; default as in `pause`.")]
 
@@ -33,6 +39,7 @@ def extend(
     propose: ProposeFlag = False,
     emergency: EmergencyFlag = "",
     direct: DirectFlag = None,
+    yes: YesFlag = False,
     output: OutputFlag = Output.TEXT,
     state: StateFlag = None,
     redis: RedisFlag = None,
@@ -41,7 +48,8 @@ def extend(
 ) -> None:
     """Let a pause last longer, or let one that only counts act, and wait until every live gate obeys.
 
-    A machine renews its lease with it. To end a pause earlier, release it.
+    With --enforce it shows the pause and how many uploads it would have held, and asks at a terminal. A machine renews its
+    lease with it. To end a pause earlier, release it.
 
     Example: upload-gate extend p-7k2mq4xd --for 2h
     """
@@ -56,7 +64,36 @@ def extend(
         raise OperatorError("a break-glass file cannot extend a pause", "set another with pause --direct file")
     addresses = resolve_addresses(state, redis=redis, kafka=kafka, admin=admin)
     authority = authority_of(addresses, propose, emergency)
+    if enforce and _shown(addresses, id_, direct) and _is_asked(yes) and not confirmed("Let it hold these uploads?"):
+        raise cancel()
     run_change(_extend(addresses, id_, person(by), for_us, machine, enforce, authority, direct, output), addresses)
+
+
+def _is_asked(yes: bool) -> bool:
+    return not yes and sys.stdin is not None and sys.stdin.isatty()
+
+
+def _shown(addresses: Addresses, id_: str, direct: Direct | None) -> bool:
+    """Say what the pause would hold that only counts, and what it would have held lately; returns whether there is one.
+
+    Where it cannot be read, the change itself says why.
+    """
+    from gate.cli.preview import Narrowed, live_gates_of, preview
+
+    async def read() -> tuple[Pause | None, int, list[Acknowledgement]]:
+        async with operating(addresses, direct=direct) as operate:
+            board, now_us = (await operate.known_board()).board, await operate.now_us()
+            return board.pauses.get(id_), now_us, await live_gates_of(operate)
+
+    try:
+        pause, now_us, gates = asyncio.run(read())
+    except (StoreUnavailable, StateUnreadable):
+        return False
+    if pause is None or pause.mode is PauseMode.ENFORCE:
+        return False
+    narrowed = Narrowed(pause.percent, bool(pause.exempt))
+    say(*pause_lines(pause, now_us, terminal_width()), *preview(gates, addresses, pause.scope, pause.action, narrowed))
+    return True
 
 
 async def _extend(

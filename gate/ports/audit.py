@@ -60,10 +60,10 @@ class AuditLog(Protocol):
 class AuditSpool(Protocol):
     """The records of a host that were not sent to Kafka yet, in their order. Calls block. Each raises OSError."""
 
-    def unsent(self, most: int) -> tuple[list[bytes], int]:
-        """The first `most` lines, and the place after them."""
+    def unsent(self, most: int) -> tuple[list[bytes], str]:
+        """The first `most` lines, and the place after them, for `mark_sent`."""
         ...
 
-    def mark_sent(self, place: int) -> None:
+    def mark_sent(self, place: str) -> None:
         """Remember that everything before `place` was sent."""
         ...

@@ -36,9 +36,11 @@ class TopicFollower:
         )
 
     async def __aenter__(self) -> Self:
-        """Connect. Raises KafkaError; KeyError or TimeoutError if the topic is not known yet."""
+        """Connect. Raises KafkaError; KeyError if there is no such topic, and TimeoutError if it is not known yet."""
         try:
             await connected(self._consumer)
+            if self._at.topic not in await self._consumer.topics():  # to name it may create it, with other settings
+                raise KeyError(self._at.topic)
             self._consumer.assign([self._at])
             begin = (await self._consumer.beginning_offsets([self._at]))[self._at]
             end = (await self._consumer.end_offsets([self._at]))[self._at]

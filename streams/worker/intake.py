@@ -49,6 +49,7 @@ METADATA_MAX_AGE_MS = 5_000
 REQUEST_TIMEOUT_MS = 15_000  # a request that a dying broker took and never answers holds up the group so long
 JOIN_GRACE_MS = 9_000  # joining takes as long as the slowest member takes to settle
 PACE_S = 0.01
+WAIT_S = 0.2
 TRY_AGAIN_S = 0.5
 
 
@@ -296,6 +297,9 @@ class Intake(Service):
     async def _hear_crowd(self) -> None:
         where = self._partitions.where
         while not self.should_stop:
+            if self.consumer is None:  # the topic may be missing until then
+                await self.sleep(WAIT_S)
+                continue
             try:
                 await listen(where.bootstrap, where.topics.crowd.name, self._crowd)
             except (KeyError, TimeoutError):  # the topic is not known yet

@@ -110,6 +110,50 @@ def test_what_was_sent_is_not_sent_again_and_a_line_being_written_waits(tmp_path
     assert [json.loads(line)["who"] for line in (*first, *rest)] == ["ann", "bob", "cid"]
 
 
+def test_a_log_that_was_rotated_is_sent_to_its_end_and_the_new_one_from_its_beginning(tmp_path: Path) -> None:
+    log = a_log(tmp_path)
+    for who in ("ann", "bob"):
+        log.record(entry(who))
+    sent, place = log.unsent(1)
+    log.mark_sent(place)
+
+    log.path.rename(tmp_path / "audit.jsonl.1")
+    for who in ("cid", "dot", "eve"):  # the new file grows beyond the old place
+        log.record(entry(who))
+    for _ in range(3):
+        lines, place = log.unsent(2)
+        log.mark_sent(place)
+        sent += lines
+
+    assert [json.loads(line)["who"] for line in sent] == ["ann", "bob", "cid", "dot", "eve"]
+
+
+def test_a_log_that_was_emptied_in_its_place_is_sent_from_its_beginning(tmp_path: Path) -> None:
+    log = a_log(tmp_path)
+    log.record(entry("ann"))
+    log.mark_sent(log.unsent(1)[1])
+
+    os.truncate(log.path, 0)
+    nothing = log.unsent(9)[0]
+    for who in ("bob", "cid"):
+        log.record(entry(who))
+    lines, _ = log.unsent(9)
+
+    assert nothing == []
+    assert [json.loads(line)["who"] for line in lines] == ["bob", "cid"]
+
+
+def test_the_place_that_an_earlier_release_kept_still_counts(tmp_path: Path) -> None:
+    log = a_log(tmp_path)
+    for who in ("ann", "bob"):
+        log.record(entry(who))
+    (tmp_path / "audit.sent").write_text(f"{len(next(log.lines())) + 1}\n")
+
+    lines, _ = log.unsent(9)
+
+    assert [json.loads(line)["who"] for line in lines] == ["bob"]
+
+
 @pytest.mark.parametrize("line", [b"", b"{}", b"[" * 100_000, b'{"seq":1}', b"x" * (2 << 20)])
 def test_garbage_is_no_record(line: bytes) -> None:
     with pytest.raises(StateUnreadable):

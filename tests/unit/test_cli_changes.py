@@ -21,8 +21,9 @@ from gate.cli import main as cli
 from gate.core.duration import HOUR_US, MINUTE_US
 from gate.core.pause.board import Board
 from gate.core.pause.entry import Pause, PauseChange, Proposal
-from gate.core.pause.scope import Action, Scope
+from gate.core.pause.scope import Action, PauseMode, Scope
 from gate.errors import NotConverged
+from gate.ports.boards import Acknowledgement
 from gate.stores.memory.boards import MemoryBoardStore
 
 NOON_US = 1_800_000_000_000_000
@@ -232,6 +233,38 @@ def test_an_extension_is_no_longer_than_a_pause_may_be(
 
     assert (code, board(store)) == (2, {"p-1": PAUSE})
     assert "--for: 31d is longer than 30d" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("typed", "ended"), [((), 2), (("--yes",), 3)])
+def test_a_pause_that_only_counts_is_shown_with_what_it_would_hold_before_it_acts(
+    store: MemoryBoardStore, put: Callable[..., None], monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str], typed: tuple[str, ...], ended: int,
+) -> None:  # fmt: skip
+    put(replace(PAUSE, mode=PauseMode.DRY_RUN))
+    said = Acknowledgement("g-1", "http://127.0.0.1:9", 1, NOON_US, recent={"new": (30, 20, 10)}, recent_s=900)
+    asyncio.run(store.acknowledge(said))
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(extend, "confirmed", lambda _: False)
+
+    code = cli.run(["extend", "p-1", "--enforce", *typed])
+
+    assert code == ended
+    assert (board(store)["p-1"].mode is PauseMode.DRY_RUN) is (ended == 2)
+    err = " ".join(capsys.readouterr().err.split())
+    assert "p-1 only count (would stop) class new raid by ann 59m left" in err
+    assert "in the last 15m it would have stopped 20 of 20 uploads let in (100%), as 1 gate counted" in err
+
+
+def test_a_pause_that_is_made_longer_is_not_asked_about(
+    store: MemoryBoardStore, put: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(PAUSE)
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(extend, "confirmed", lambda _: False)
+
+    cli.run(["extend", "p-1", "--for", "2h", "--yes"])
+
+    assert board(store)["p-1"].expires_at_us > PAUSE.expires_at_us
 
 
 def test_an_extension_without_a_length_is_not_offered_as_a_default(capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,7 +16,7 @@ from gate.cli.addresses import Addresses, resolve_addresses
 from gate.cli.output import Output
 from gate.core.pause.entry import Pause
 from gate.core.pause.scope import Scope
-from gate.errors import StoreUnavailable
+from gate.errors import RequestRejected, StoreUnavailable
 from gate.stores.memory.boards import MemoryBoardStore
 
 NOON_US = 1_800_000_000_000_000
@@ -71,7 +71,7 @@ def gate_answers(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 async def test_a_drill_has_passed_only_once_its_own_pause_held_an_upload_and_nothing_pauses_the_next(
     store: MemoryBoardStore, gate_answers: Callable[..., None], first: object, second: object, code: int
 ) -> None:
-    gate_answers(first, second)
+    gate_answers(LET_IN, first, second)
 
     # the command runs a loop of its own
     found = await asyncio.to_thread(cli.run, ["drill", "--owner", "ann"])
@@ -80,6 +80,38 @@ async def test_a_drill_has_passed_only_once_its_own_pause_held_an_upload_and_not
     assert found == code
     assert board.active(NOON_US) == []
     assert last_drill_us(board.pauses.values()) == (NOON_US if code == 0 else 0)
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (
+            RequestRejected("token.missing", "refused by http://127.0.0.1:9: send the service's token"),
+            "send the service's token",
+        ),
+        (StoreUnavailable("http://127.0.0.1:9 does not answer"), "does not answer"),
+        (HELD, "paused by pause p-1; expected: no pause"),
+    ],
+)
+def test_a_drill_that_cannot_prove_anything_pauses_nothing(
+    store: MemoryBoardStore,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    answer: object,
+    why: str,
+) -> None:
+    def told(*_: object, **__: object) -> object:
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(http_json, "post_json", told)
+
+    code = cli.run(["drill", "--owner", "ann"])
+
+    assert code != 0
+    assert why in capsys.readouterr().err
+    assert asyncio.run(store.read()).pauses == {}
 
 
 async def test_ctrl_c_while_the_gate_is_queried_leaves_no_pause_behind(
@@ -107,8 +139,10 @@ async def test_ctrl_c_while_the_gate_is_queried_leaves_no_pause_behind(
 )
 def test_a_drill_that_cannot_be_written_names_the_other_way(
     store: MemoryBoardStore, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
-    way: tuple[str, ...], other: str,
+    gate_answers: Callable[..., None], way: tuple[str, ...], other: str,
 ) -> None:  # fmt: skip
+    gate_answers(LET_IN)
+
     async def away(*_: object, **__: object) -> Pause:
         raise StoreUnavailable("it does not answer")
 

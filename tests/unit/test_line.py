@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
+import select
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -96,3 +98,47 @@ async def test_a_call_that_a_late_process_leaves_no_time_says_so_and_names_no_ne
         await line.execute(b"BLPOP", unique(), b"0", within_s=-39.0)  # no answer comes, however late the look for it is
 
     assert "ms" not in str(error.value)
+
+
+async def test_a_call_without_time_leaves_the_connection_open(line: Line, unique: Callable[[], str]) -> None:
+    await line.execute(b"PING", within_s=5.0)
+    before = line._replies
+
+    with pytest.raises(StoreUnavailable):
+        await line.execute(b"PING", within_s=-1.0)
+
+    assert await line.execute(b"PING", within_s=5.0) == b"PONG"
+    assert line._replies is before
+
+
+@pytest.mark.parametrize("begins", [False, True])
+async def test_a_long_reply_that_came_while_the_process_was_held_up_is_read(
+    line: Line, unique: Callable[[], str], begins: bool
+) -> None:
+    key, value = unique(), b"x" * 2_000_000
+    await line.execute(b"SET", key, value, within_s=5.0)
+    before, loop = line._replies, asyncio.get_running_loop()
+    read = Run(Script(b"return redis.call('GET', KEYS[1])"), (key,), ())
+    assert await line.run((read,), 5.0) == [value]
+    found: asyncio.Future[object] = loop.create_future()
+
+    if begins:
+        assert line.begin(read, loop.time() + 0.1, found.set_result)
+    else:
+        running = asyncio.create_task(line.run((read,), 0.1))
+        await asyncio.sleep(0)
+    hold_up_until_answered(line)
+    got = await found if begins else (await running)[0]
+
+    assert got == value
+    assert line._replies is before
+
+
+def hold_up_until_answered(line: Line) -> None:
+    """Block this process until the reply fills the socket's buffer, and the deadline is over."""
+    transport = line._open_replies()._transport
+    number = transport.get_extra_info("socket").fileno()
+    deadline = time.monotonic() + 10
+    while not select.select([number], [], [], 0.01)[0] and time.monotonic() < deadline:
+        pass
+    time.sleep(0.2)  # the process is held up: no test waits for anything here

@@ -1,13 +1,15 @@
 """The audit log of a host: `audit.jsonl` in the state directory, appended under a lock and synced.
 
 It is also the spool of the records for Kafka: a gate of the host, or `upload-gate audit send`, sends what is not sent
-yet and keeps the place in `audit.sent`.
+yet and keeps the place in `audit.sent`. The place has a digest of what is before it, so that it does not count for another
+file of that name: a program that rotates logs may have renamed the file, which is then sent to its end first, or emptied it.
 """
 
 from __future__ import annotations
 
 import errno
 import fcntl
+import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -21,6 +23,8 @@ from gate.stores.disk.ownership import GROUP_ONLY, make_folder, open_shared, rep
 
 FILE: Final = "audit.jsonl"
 SENT: Final = "audit.sent"
+DIGESTED: Final = 4_096
+"""So many bytes before a place tell its file from others: they hold the hash of a record."""
 
 
 class AuditFile:
@@ -58,29 +62,29 @@ class AuditFile:
             for line in file:
                 yield line.rstrip(b"\n")
 
-    def unsent(self, most: int) -> tuple[list[bytes], int]:
-        """The first `most` lines that were not sent yet, and the place after them. Raises OSError."""
-        place = self._sent_place()
-        lines: list[bytes] = []
-        with suppress(FileNotFoundError), self.path.open("rb") as file:
-            file.seek(place)
-            for line in file:
-                if len(lines) == most or not line.endswith(b"\n"):
-                    break
-                place += len(line)
-                lines.append(line.rstrip(b"\n"))
-        return lines, place
+    def unsent(self, most: int) -> tuple[list[bytes], str]:
+        """The first `most` lines that were not sent yet, and the place after them, for `mark_sent`. Raises OSError."""
+        offset, digest = self._sent_place()
+        lines, place = _lines_after(self.path, offset, digest, most)
+        if place is not None:
+            return lines, place
+        for renamed in sorted(self.path.parent.glob(f"{FILE}?*")):
+            lines, place = _lines_after(renamed, offset, digest, most)
+            if lines and place is not None:
+                return lines, place
+        lines, place = _lines_after(self.path, 0, "", most)
+        return lines, place or "0"
 
-    def mark_sent(self, place: int) -> None:
+    def mark_sent(self, place: str) -> None:
         """Remember that the log was sent up to `place`. Raises OSError."""
         replace_shared(self._sent, f"{place}\n".encode(), GROUP_ONLY)
 
-    def _sent_place(self) -> int:
+    def _sent_place(self) -> tuple[int, str]:
+        """The offset, and the digest of what is before it; an earlier release kept none."""
         with suppress(OSError, ValueError):
-            place = int(self._sent.read_text())
-            if 0 <= place <= self.path.stat().st_size:
-                return place
-        return 0
+            offset, _, digest = self._sent.read_text().strip().partition(" ")
+            return max(0, int(offset)), digest
+        return 0, ""
 
     def _append(self, entries: Iterable[AuditEntry]) -> None:
         make_folder(self.path.parent)
@@ -93,6 +97,29 @@ class AuditFile:
             if os.write(number, data) != len(data):
                 raise OSError(errno.ENOSPC, "only a part of the record was written")
             os.fsync(number)
+
+
+def _lines_after(path: Path, offset: int, digest: str, most: int) -> tuple[list[bytes], str | None]:
+    """The first `most` whole lines after `offset`, and the place after them; None as the place if the file has not what
+    `digest` is of before the offset."""
+    lines: list[bytes] = []
+    with suppress(FileNotFoundError), path.open("rb") as file:
+        if os.fstat(file.fileno()).st_size < offset or (digest and _digest(file.fileno(), offset) != digest):
+            return [], None
+        file.seek(offset)
+        for line in file:
+            if len(lines) == most or not line.endswith(b"\n"):
+                break
+            offset += len(line)
+            lines.append(line.rstrip(b"\n"))
+        return lines, f"{offset} {_digest(file.fileno(), offset)}"
+    return [], None
+
+
+def _digest(number: int, offset: int) -> str:
+    """A digest of what is before `offset` in an open file."""
+    before = os.pread(number, min(offset, DIGESTED), max(0, offset - DIGESTED))
+    return hashlib.sha256(before).hexdigest()
 
 
 @contextmanager

@@ -99,10 +99,14 @@ class Line:
     async def call(self, packed: Sequence[bytes], until_s: float) -> list[Any]:
         """Send all packed commands and read one reply each, until the loop's time `until_s`. Error replies are values.
 
-        Raises StoreUnavailable; its subclass ReplyLost if an open connection broke or gave no reply in time.
+        Raises StoreUnavailable; its subclass ReplyLost if an open connection broke or gave no reply in time. Where the time is
+        over already, nothing is sent and the connection stays open.
         """
         opened = self.is_open
         within_s = until_s - self._now_s()
+        if opened and within_s <= 0:
+            self._stats.errors += 1
+            raise StoreUnavailable(f"Redis at {self._where} {_failure(TimeoutError(), within_s)}")
         try:
             replies = self._replies if opened else None
             if replies is None:

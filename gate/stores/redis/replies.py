@@ -18,6 +18,8 @@ from redis.exceptions import ConnectionError, InvalidResponse, NoScriptError, Re
 POLLS_WHEN_LATE: Final = 2
 """Turns of the event loop between a deadline and its effect. Timers run before sockets are read, in a turn of uvloop also those
 that a timer calls soon; so it takes two."""
+POLLS_OF_A_PART: Final = 64
+"""Further turns while the part of a reply is there: each turn reads a part of a long one, 256 KiB at most."""
 
 _ERRORS: Final = {"NOSCRIPT": NoScriptError, "READONLY": ReadOnlyError}
 
@@ -131,7 +133,7 @@ class Replies(asyncio.Protocol):
 
     def _be_late(self, done: Callable[[Any], None], polls: int = POLLS_WHEN_LATE) -> None:
         """As `_give_up`."""
-        if polls:
+        if done is self._done and self._may_come(polls):
             self.loop.call_soon(self._be_late, done, polls - 1)
         else:
             self._fail(done, TimeoutError())
@@ -140,10 +142,14 @@ class Replies(asyncio.Protocol):
         """Fail once the event loop has read what came before the deadline: it may be the loop that is late."""
         if enough.done():
             return
-        if polls:
+        if self._may_come(polls):
             self.loop.call_soon(self._give_up, enough, polls - 1)
         else:
             enough.set_exception(TimeoutError())
+
+    def _may_come(self, polls: int) -> bool:
+        """Whether what came before the deadline may not be read yet, with so many turns left."""
+        return polls > 0 or (polls > -POLLS_OF_A_PART and bool(self._reader.has_data()))
 
     @staticmethod
     def _error(message: str) -> ResponseError:

@@ -1,0 +1,78 @@
+"""A broker that creates a topic, with its own defaults, as soon as somebody names one that is missing."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient
+from waiting import eventually
+from workers import worker_of
+
+from gate.local.free_port import free_port
+from gate.local.jars import default_cache, fetch_jars
+from gate.local.kafka import LocalKafka
+from gate.stores.kafka.topic_settings import unlike
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(90)]
+
+UPLOAD_GATE = str(Path(sys.executable).parent / "upload-gate")
+
+
+class CreatingKafka(LocalKafka):
+    """Creates missing topics, as brokers do where nobody switched that off."""
+
+    def _settings(self) -> dict[str, str]:
+        return super()._settings() | {"auto.create.topics.enable": "true"}
+
+
+@pytest.fixture(scope="module")
+def creating_kafka(kafka_jars: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    server = CreatingKafka(tmp_path_factory.mktemp("kafka"), free_port(), fetch_jars(default_cache(), print), print)
+    try:
+        server.start()
+        yield server.bootstrap
+    finally:
+        server.stop()
+
+
+async def topics_of(bootstrap: str) -> set[str]:
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    names = set(await admin.list_topics())
+    await admin.close()
+    return names
+
+
+async def test_the_first_worker_creates_every_topic_with_the_settings_that_it_needs(
+    creating_kafka: str, tmp_path: Path
+) -> None:
+    with worker_of("first", creating_kafka, None, tmp_path) as worker:
+        worker.start()
+        await eventually(lambda: worker.said("is ours") == 4, timeout_s=40.0)
+        different = await unlike(creating_kafka, worker.topics)
+        code = worker.end()
+
+    assert different == []
+    assert code == 0
+
+
+@pytest.mark.parametrize(
+    "words", ["campaigns list", "campaigns show link-05d1f3a29c04b718", "dlq list", "dlq resume", "rescore --yes"]
+)
+async def test_a_command_creates_no_topic_that_a_worker_has_not_created(
+    words: str, creating_kafka: str, tmp_path: Path
+) -> None:
+    before = await topics_of(creating_kafka)
+    command = [UPLOAD_GATE, *words.split(), "--kafka", creating_kafka]
+    env = {**os.environ, "UPLOAD_GATE_TOPIC_PREFIX": "nobody.", "UPLOAD_GATE_STATE": str(tmp_path)}
+
+    done = await asyncio.to_thread(subprocess.run, command, env=env, capture_output=True, text=True, timeout=60)
+
+    assert await topics_of(creating_kafka) == before
+    assert "nobody." in done.stderr or words == "dlq list"
