@@ -1,8 +1,8 @@
 """The campaigns that a worker knows: their sightings, which of them are one, and which accounts belong to them.
 
 The crowd counts the members, as it counts those of a device. This module adds the sightings and the accounts. A campaign is
-visible from `VISIBLE` accounts over all partitions, one of names from `NAMES_VISIBLE`. An account belongs to a campaign once that is visible; the members
-that the crowd remembers are found then, also those that came before.
+visible from `VISIBLE` accounts over all partitions, one of names from `NAMES_VISIBLE`. An account belongs to a campaign once
+that is visible; the members that the crowd remembers are found then, also those that came before.
 
 Growth: 16,384 sightings (16 MB), 131,072 accounts with their campaigns (35 MB), 16,384 campaigns that turned out to be
 another one (3 MB); the oldest make room.
