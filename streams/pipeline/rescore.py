@@ -24,8 +24,10 @@ def rescored(
 ) -> Effects:
     """New scores for the `accounts` that have a state, stamped with the partition's position before `next_offset`.
 
-    So each is later than every earlier score of the account, and earlier than the score of its next event.
+    They begin a new generation, since scores of that position may exist. So each is later than every earlier score of the
+    account, and earlier than the score of its next event.
     """
+    stamps.begin_generation(scoring.now_us)
     return Effects.of(next_offset, Scores(_scored(accounts, states, scoring, stamps, next_offset)))
 
 

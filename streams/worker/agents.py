@@ -106,6 +106,7 @@ class Folding:
             if not fetch.records:
                 effects = self._chore(owner, self._acts(partition.behind))
                 if effects is not None:
+                    self._note_lagging(owner, effects, partition.behind)
                     await owner.act(effects, started)
                 partition.of_owner(owner, Event.FOLDED)
                 return
@@ -115,6 +116,7 @@ class Folding:
                 self._give_back(owner, effects)
                 partition.of_owner(owner, Event.UNREADABLE_HALT, _halt(fetch, effects))
                 return
+            self._note_lagging(owner, effects, fetch.behind)
             await owner.act(_with_letters(effects, fetch, partition.breaker), started)
         except StateUnreadable as error:
             partition.of_owner(owner, Event.BROKEN, error)
@@ -126,6 +128,10 @@ class Folding:
 
     def _acts(self, behind: int) -> bool:
         return behind <= self._act_within_records
+
+    def _note_lagging(self, owner: Owner, effects: Effects, behind: int) -> None:
+        if not self._acts(behind):
+            owner.chores.lagged([score.account for score, _ in effects.scores], effects.next_offset)
 
     def _chore(self, owner: Owner, acts: bool) -> Effects | None:
         """The effects of the partition's next chore, None where they would change nothing."""

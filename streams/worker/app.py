@@ -111,7 +111,7 @@ def build(settings: WorkerSettings, registry: CollectorRegistry, step: Callable[
     scoring = f"{scorecard.hash}/{VERSION}/{models.hash}" if models.hash else f"{scorecard.hash}/{VERSION}"
     partitions = Partitions(
         where, store, metrics, kafka, redis, crowd.give_back, scoring, settings.forget_after_us, backfill.waiting,
-        backfill.give_back,
+        backfill.give_back, lambda: crowd.has_heard_stored, settings.act_within_records,
     )  # fmt: skip
     app = App(
         settings.group,

@@ -24,6 +24,7 @@ from streams.worker.one_filler import OneFiller
 from streams.worker.outage import Outage
 from streams.worker.partition import Event, Partition, State
 from streams.worker.scores_to_redis import PUT_WITHIN_S, UNKNOWN_MARK, ScoresToRedis, within
+from streams.worker.settings import ACT_WITHIN_RECORDS
 
 log = logging.getLogger("upload_gate.worker")
 
@@ -58,15 +59,23 @@ class Partitions:
         forget_after_us: int | None = None,
         waiting: Callable[[int], int] = lambda partition: 0,
         wait_again: Callable[[int, Sequence[str]], None] = lambda partition, accounts: None,
+        knows_others: Callable[[], bool] = lambda: True,
+        act_within_records: int = ACT_WITHIN_RECORDS,
     ) -> None:
         """`give_back` gets crowd counts that were taken and not committed, `wait_again` the accounts that were scored
-        without an event and not committed; for `scoring`, `forget_after_us` and `waiting` see `commit.Owner`."""
+        without an event and not committed; for `scoring`, `forget_after_us` and `waiting` see `commit.Owner`.
+
+        Accounts are scored again, without an event, only while the worker `knows_others`, the counts of all partitions, and
+        their partition is no more than `act_within_records` behind.
+        """
         self.where = where
         self._give_back = give_back
         self._scoring = scoring
         self._forget_after_us = forget_after_us
         self._waiting = waiting
         self._wait_again = wait_again
+        self._knows_others = knows_others
+        self._act_within_records = act_within_records
         self.wake = asyncio.Event()
         self._store = store
         self._metrics = metrics
@@ -197,7 +206,7 @@ class Partitions:
         self._metrics.quarantined.set(sum(p.breaker.verdict is BreakerVerdict.QUARANTINE for p in self.mine))
         self._metrics.redis_missing_scores.set(sum(owner.redis.missing for owner in owners))
         self._metrics.accounts.set(sum(len(owner.accounts.states) for owner in owners))
-        self._metrics.unscored.set(sum(owner.chores.unscored for owner in owners))
+        self._metrics.unscored.set(sum(owner.chores.unscored(len(owner.accounts.states)) for owner in owners))
         for owner in owners:
             partition = str(owner.partition)
             self._metrics.state_bytes.labels(partition).set(owner.accounts.bytes)
@@ -208,7 +217,13 @@ class Partitions:
     def new_owner(self, accounts: Accounts, hooks: Hooks) -> Owner:
         """See Around."""
         redis = ScoresToRedis(self._store, self._redis, accounts.partition)
-        return Owner(self.where, accounts, redis, hooks, self._scoring, self._forget_after_us, self._waiting)
+        return Owner(
+            self.where, accounts, redis, hooks, self._scoring, self._forget_after_us, self._waiting, self._may_rescore
+        )
+
+    def _may_rescore(self, number: int) -> bool:
+        partition = self._all.get(number)
+        return self._knows_others() and partition is not None and partition.behind <= self._act_within_records
 
     def close(self, owner: Owner) -> None:
         """See Around."""

@@ -2,20 +2,24 @@
 
 Each step replaces a fetch, so that it never runs at the same time as a batch and is committed in the same way. Scoring
 all accounts and deleting inactive ones go through all of them, a few at a time. Scoring starts over after a restart,
-which does not change accounts that were scored already. The search for inactive accounts runs once in a day of event
+which does not change accounts that were scored already. It waits until the caller allows it: until the counts of all
+partitions were heard, and while the partition is far behind. Scores that are made far behind refuse nothing, so these
+accounts are scored again once the partition has caught up. The search for inactive accounts runs once in a day of event
 time. Accounts whose surroundings have changed are scored with the partition's next batch, or here if they are many or
 none comes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
 
 from gate.core.duration import DAY_US
 from streams.pipeline.step import BACKFILLED_A_BATCH
 
 RESCORED_A_TURN = 1_000
+MAX_LAGGED = 100_000
+"""Accounts with scores that were made far behind; where there are more, all accounts are scored again."""
 LOOKED_THROUGH_A_TURN = 10_000
 
 
@@ -35,28 +39,49 @@ class Chores:
     scored again, None if they have been.
     """
 
-    def __init__(self, forget_after_us: int | None = None, waiting: Callable[[], int] = lambda: 0) -> None:
+    def __init__(
+        self,
+        forget_after_us: int | None = None,
+        waiting: Callable[[], int] = lambda: 0,
+        may_rescore: Callable[[], bool] = lambda: True,
+    ) -> None:
         """`waiting` says how many accounts wait for a score because their surroundings have changed."""
         self._waiting = waiting
+        self._may_rescore = may_rescore
         self.clock_us = 0
         self.rescore_at: int | None = None
         self._forget_after_us = forget_after_us
         self._looked_us = 0
         self._before_us = 0
         self._to_rescore: list[str] | None = None
+        self._lagged: set[str] = set()
+        self._rescores_all = False
         self._to_look_at: list[str] = []
         self._was_chore = False
         self._turn_at = -1
 
-    @property
-    def unscored(self) -> int:
-        """How many accounts still have to be scored again, in the current pass."""
-        return len(self._to_rescore or ())
+    def unscored(self, accounts: int) -> int:
+        """How many of the partition's `accounts` still have to be scored again."""
+        if self._rescores_all:
+            return accounts
+        return len(self._to_rescore or ()) + len(self._lagged)
 
     def rescore(self, at: int) -> None:
         """Score all accounts again, beginning with the first, once the partition has reached `at`."""
         self.rescore_at = max(1, at)
         self._to_rescore = None
+        self._rescores_all = True
+        self._lagged.clear()
+
+    def lagged(self, accounts: Iterable[str], at: int) -> None:
+        """Score these accounts again, because their scores, made up to the position `at`, refuse nothing."""
+        if self._rescores_all:
+            return
+        self._lagged.update(accounts)
+        if len(self._lagged) > MAX_LAGGED:
+            self.rescore(at)
+        elif self._lagged and self.rescore_at is None:
+            self.rescore_at = max(1, at)
 
     def is_due(self, next_offset: int) -> bool:
         """Whether a chore is due at this position."""
@@ -78,11 +103,13 @@ class Chores:
         """The next chore and its accounts, none for a BACKFILL. Call it only if a chore is due."""
         if self._rescores(next_offset):
             if self._to_rescore is None:
-                self._to_rescore = list(accounts)
+                self._to_rescore = list(accounts if self._rescores_all else self._lagged)
+                self._rescores_all = False
+                self._lagged.clear()
             taken = _cut(self._to_rescore, RESCORED_A_TURN)
             if not self._to_rescore:
                 self._to_rescore = None
-                self.rescore_at = None
+                self.rescore_at = None if not self._lagged else self.rescore_at
             return Chore.RESCORE, taken
         if self._waiting():
             return Chore.BACKFILL, ()
@@ -105,7 +132,7 @@ class Chores:
         return self._rescores(next_offset) or bool(self._to_look_at) or self._looks()
 
     def _rescores(self, next_offset: int) -> bool:
-        return self.rescore_at is not None and next_offset >= self.rescore_at
+        return self.rescore_at is not None and next_offset >= self.rescore_at and self._may_rescore()
 
     def _looks(self) -> bool:
         return self._forget_after_us is not None and self.clock_us >= self._looked_us + DAY_US

@@ -112,11 +112,12 @@ class Owner:
         scoring: str = "",
         forget_after_us: int | None = None,
         waiting: Callable[[int], int] = lambda partition: 0,
+        may_rescore: Callable[[int], bool] = lambda partition: True,
     ) -> None:
         """`hooks` gets the result of every batch; it is not reported elsewhere.
 
         `scoring` names the scorecard and the layout of states that scores are made by; `waiting` says how many accounts of
-        a partition wait for a score.
+        a partition wait for a score, and `may_rescore` whether others may be scored again now.
         """
         self.where = where
         self.accounts = accounts
@@ -126,7 +127,8 @@ class Owner:
         self.next = 0
         self.behind = 0
         """Records of the events topic from `next` on when it was opened."""
-        self.chores = Chores(forget_after_us, partial(waiting, accounts.partition))
+        number = accounts.partition
+        self.chores = Chores(forget_after_us, partial(waiting, number), partial(may_rescore, number))
         self.stamps = Stamps("", self.partition, (), 0)
         self.resumed = Resumption(LogChange.NONE, "", 0)
         self._scoring = scoring

@@ -26,7 +26,7 @@ class Hears(Protocol):
         """Take the count `value` of `feature` that the owner of `partition` published, by the broker's time `at_us`."""
         ...
 
-    def take_heard_day(self) -> None:
+    def stored_are_heard(self) -> None:
         """All stored counts were taken, perhaps before."""
         ...
 
@@ -41,7 +41,7 @@ async def listen(bootstrap: str, topic: str, crowd: Hears) -> None:
                 if is_recent(record.timestamp, now_us):
                     hear(crowd, record.key, record.value, record.timestamp)
             if follower.has_read_stored:
-                crowd.take_heard_day()
+                crowd.stored_are_heard()
 
 
 def is_recent(timestamp_ms: int, now_us: int) -> bool:

@@ -232,7 +232,7 @@ class WorkerMetrics:
         )
         self.unscored = Gauge(
             "upload_gate_worker_accounts_to_rescore",
-            "Accounts that are still to be scored again, as far as that began.",
+            "Accounts that are still to be scored again.",
             registry=registry,
         )
         self.log_changes = Counter(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import pytest
+
 from gate.core.duration import DAY_US, HOUR_US
 from gate.core.score import Stamp, replaces
 from streams.core.crowd import Crowd
@@ -54,6 +56,65 @@ def test_a_second_request_begins_with_the_first_account_again() -> None:
     chores.rescore(11)
 
     assert sum(count for _, count in all_taken(chores, accounts, 11)) == RESCORED_A_TURN + 1
+
+
+def test_nobody_is_scored_again_before_the_caller_allows_it_and_all_count_as_left_until_then() -> None:
+    allowed: list[bool] = [False]
+    chores = Chores(None, may_rescore=lambda: allowed[0])
+    accounts = dict.fromkeys(map(str, range(RESCORED_A_TURN + 5)), b"")
+    chores.rescore(10)
+
+    before = chores.is_due(10), chores.has_turn(10), chores.unscored(len(accounts))
+    allowed[0] = True
+    chores.take(accounts, 10)
+
+    assert before == (False, False, len(accounts))
+    assert chores.unscored(len(accounts)) == 5
+    assert chores.is_due(10)
+
+
+def test_accounts_whose_scores_refuse_nothing_are_scored_again_and_no_others() -> None:
+    chores = Chores()
+    accounts = dict.fromkeys("abcdef", b"")
+    chores.lagged([], 5)
+    assert not chores.is_due(5)
+
+    chores.lagged(["a", "b"], 5)
+    chores.lagged(["b", "c"], 9)
+    left, (chore, names) = chores.unscored(len(accounts)), chores.take(accounts, 9)
+
+    assert left == 3
+    assert (chore, sorted(names)) == (Chore.RESCORE, ["a", "b", "c"])
+    assert (chores.rescore_at, chores.unscored(len(accounts))) == (None, 0)
+
+
+def test_accounts_that_lag_while_others_are_scored_again_follow_them() -> None:
+    chores = Chores()
+    accounts = dict.fromkeys(map(str, range(RESCORED_A_TURN + 5)), b"")
+    chores.rescore(1)
+    chores.lagged(["0"], 1)  # among all that are to be scored
+    assert chores.unscored(len(accounts)) == len(accounts)
+
+    chores.take(accounts, 1)
+    chores.lagged(["7"], 2)
+    left = chores.unscored(len(accounts))
+
+    assert left == 6
+    assert all_taken(chores, accounts, 2) == [(Chore.RESCORE, 5), (Chore.RESCORE, 1)]
+    assert chores.rescore_at is None
+
+
+def test_all_are_scored_again_where_more_lag_than_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streams.worker.chores.MAX_LAGGED", 3)
+    chores = Chores()
+    accounts = dict.fromkeys("abcdef", b"")
+
+    chores.lagged("abc", 5)
+    few = chores.unscored(len(accounts))
+    chores.lagged("d", 6)
+
+    assert few == 3
+    assert all_taken(chores, accounts, 6) == [(Chore.RESCORE, 6)]
 
 
 def test_chores_have_every_second_turn() -> None:
@@ -165,10 +226,10 @@ def test_scores_made_again_come_after_those_before_and_before_those_of_the_next_
     (scored,) = effects.scores
     stamp = scored.score.stamp
     home = stamp.partitions
-    assert stamp == Stamp("c/t", 19, 1, home, 700)
-    assert replaces(stamp, Stamp("c/t", 19, 1, home, 600))
-    assert replaces(stamp, Stamp("c/t", 3, 1, home, 600))
-    assert replaces(Stamp("c/t", 20, 1, home, 700), stamp)
+    assert stamp == Stamp("c/t", 19, 1, home, START_US // 1_000)
+    assert replaces(stamp, Stamp("c/t", 19, 1, home, 700))
+    assert replaces(stamp, Stamp("c/t", 3, 1, home, 700))
+    assert replaces(Stamp("c/t", 20, 1, home, stamp.generation), stamp)
     assert effects.states == {}
 
 

@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 
 from gate.core.duration import DAY_US
+from gate.core.score import replaces
 from gate.records.topics import Topics
 from streams.core.crowd import Backfill, Crowd
 from streams.core.crowd.record import name
@@ -227,6 +228,26 @@ def shows(offset: int, account: str) -> Record:
     body = {"type": "attempted", "id": f"e-{offset}", "at": at, "account": {"id": account}, "device": "farm"}
     value = json.dumps({**body, "upload_id": f"u-{offset}", "media": {"kind": "image"}}).encode()
     return Record(offset, account.encode(), value, (), 1_795_428_000_500)
+
+
+async def test_an_account_that_was_scored_far_behind_has_a_score_that_acts_once_the_partition_has_caught_up() -> None:
+    owner, partition = FakeOwner(), FakePartition()
+    owner.chores = Chores(None, may_rescore=lambda: partition.behind <= 100)
+    folding = Folding(load_scorecard(None), Crowd(), b"salt", now_us=lambda: 0, act_within_records=100)
+    partition.behind = 101
+    await folding.work(Fetch(cast(Partition, partition), cast(Owner, owner), [good(0)], 1, 101))
+    owner.accounts.states, owner.next = owner.acted[0].states, 1
+    is_due = owner.chores.is_due(1)
+
+    partition.behind = 100
+    assert owner.chores.has_turn(1)
+    await folding.work(Fetch(cast(Partition, partition), cast(Owner, owner), (), 1))
+
+    (far, _), (near, _) = (effects.scores[0] for effects in owner.acted)
+    assert not is_due
+    assert (far.account, far.acts, near.account, near.acts) == ("a-1", False, "a-1", True)
+    assert replaces(near.stamp, far.stamp)
+    assert not owner.chores.is_due(1)
 
 
 async def test_the_turn_without_records_scores_accounts_whose_surroundings_have_changed_in_a_new_generation() -> None:

@@ -105,3 +105,22 @@ def test_a_partition_that_is_given_up_has_no_gauges_any_more_though_its_batches_
     assert before == 0
     assert registry.get_sample_value("upload_gate_worker_state_bytes", {"partition": "3"}) is None
     assert registry.get_sample_value("upload_gate_worker_partition_accounts", {"partition": "3"}) is None
+
+
+@pytest.mark.parametrize(
+    ("knows_others", "behind", "is_due"), [(False, 0, False), (True, 6, False), (True, 5, True), (False, 6, False)]
+)
+def test_accounts_are_scored_again_once_all_counts_were_heard_and_their_partition_has_caught_up(
+    knows_others: bool, behind: int, is_due: bool
+) -> None:
+    metrics, up = WorkerMetrics(CollectorRegistry()), Outage("Kafka", lambda up: None)
+    partitions = Partitions(
+        Where("k:1", Topics(), "g"), None, metrics, up, up, knows_others=lambda: knows_others, act_within_records=5
+    )
+    partition = partitions._all[3] = Partition(3, partitions)
+    partition.behind = behind
+    owner = partitions.new_owner(partition.accounts, partition)
+
+    owner.chores.rescore(1)
+
+    assert owner.chores.is_due(1) is is_due

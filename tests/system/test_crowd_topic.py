@@ -30,7 +30,7 @@ class Heard:
     def hear(self, partition: int, feature: str, count: int) -> None:
         self.counts.append((partition, feature, count))
 
-    def take_heard_day(self) -> None:
+    def stored_are_heard(self) -> None:
         """It has no days."""
 
 

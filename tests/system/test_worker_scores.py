@@ -16,9 +16,11 @@ from waiting import eventually
 from workers import WorkerProcess, drained, event, store_of, worker_of, write
 
 from gate.core.score import Score
+from gate.stores.kafka.topics import declare
 from streams.core.models.ngrams import TABLE_BITS
 from streams.files.model_directory import load_models
 from streams.files.models import Provenance, caption_model, write_model
+from streams.worker.pages import partition_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
@@ -150,3 +152,26 @@ async def test_requested_scores_are_all_written_again_once(
         await drained(kafka_bootstrap, worker)
         await eventually(lambda: worker.metric("upload_gate_scores_total") >= 1)
         assert worker.metric("upload_gate_scores_total") == 1
+
+
+async def test_accounts_of_a_backlog_have_scores_that_act_once_it_is_worked_off(
+    kafka_bootstrap: str, redis_url: str, unique: Callable[[], str], tmp_path: Path
+) -> None:
+    with worker_of(unique(), kafka_bootstrap, redis_url, tmp_path) as worker:
+        await declare(kafka_bootstrap, worker.topics)
+        others = [account for account in map(str, range(99)) if partition_of(account, 4) == partition_of("early", 4)]
+        backlog = [event("early", 0), *(event(others[n % len(others)], n) for n in range(1, 9_000))]
+        await write(kafka_bootstrap, worker.topics, backlog)
+
+        worker.start(UPLOAD_GATE_ACT_WITHIN_RECORDS="10")
+        await drained(kafka_bootstrap, worker)
+        lagging = worker.metric("upload_gate_scores_lagging_total")
+        await eventually(lambda: worker.metric("upload_gate_worker_accounts_to_rescore") == 0)
+        async with store_of(worker, redis_url) as store:
+
+            async def all_act() -> bool:
+                return all(score is not None and score.acts for score in await store.scores(["early", *others]))
+
+            await eventually(all_act, timeout_s=10.0)
+
+    assert lagging > 0

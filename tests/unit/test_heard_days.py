@@ -82,12 +82,12 @@ def test_a_worker_without_an_event_takes_the_latest_day_once_all_stored_counts_w
     days: tuple[int, ...],
 ) -> None:
     crowd = Crowd()
-    crowd.take_heard_day()
+    crowd.stored_are_heard()
     for day in days:
         hear(crowd, NOW_US + day * DAY_US)
     before = crowd.today
 
-    crowd.take_heard_day()
+    crowd.stored_are_heard()
 
     assert before is None
     assert crowd.today == TODAY + 9
@@ -98,7 +98,7 @@ def test_an_event_opens_its_day_although_others_were_heard_of_before() -> None:
     hear(crowd, NOW_US - 9 * DAY_US)
 
     shared(crowd, NOW_US)
-    crowd.take_heard_day()
+    crowd.stored_are_heard()
 
     assert crowd.today == TODAY
     assert crowd.count(IP, 7) == 9

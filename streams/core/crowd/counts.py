@@ -41,6 +41,7 @@ class Crowd:
         self._from_us, self._until_us = 0, 0
         """The open day, whose events need no further thought about time."""
         self._today_bits = 0
+        self.has_heard_stored = False
         self._heard_us = 0
         """When the latest day begins that was heard of while none was open."""
         self._tables = {
@@ -161,7 +162,7 @@ class Crowd:
 
         `at_us` is the broker's time of the record, 0 if unknown: no count is of a later day. Otherwise a count of a later
         day than the open one may open its day, as an event of the partition would: counts age also where a worker's own
-        partitions are quiet. Before a day is open, `take_heard_day` does. A bare number has no days, so it counts until
+        partitions are quiet. Before a day is open, `stored_are_heard` does. A bare number has no days, so it counts until
         the open day ends.
         """
         named = parsed_name(feature)
@@ -183,9 +184,10 @@ class Crowd:
             changed.add(named)  # the topic's last record has less than is known: the owner publishes it again
         return True
 
-    def take_heard_day(self) -> None:
-        """Open the latest day that was heard of, where none is open. Call it once all stored counts were heard: the first
-        of them may be weeks old."""
+    def stored_are_heard(self) -> None:
+        """All stored counts were heard, perhaps before. Where no day is open, the latest that was heard of is: not before,
+        as the first stored counts may be weeks old."""
+        self.has_heard_stored = True
         if self._days.today is None and self._heard_us:
             self._counted_day(self._heard_us, PARTITIONS)
 
