@@ -328,6 +328,14 @@ def _prefix(value: str) -> str:
     return value
 
 
+def topic_prefix(environ: Mapping[str, str]) -> str:
+    """The prefix of every Kafka topic, for programs that read no other setting. Raises SettingInvalid."""
+    try:
+        return _topic_prefix(environ.get(f"{PREFIX}TOPIC_PREFIX", ""))
+    except ValueError as error:
+        raise SettingInvalid(f"{PREFIX}TOPIC_PREFIX is unusable: {error}") from None
+
+
 def _topic_prefix(value: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9._-]{0,64}", value):
         raise ValueError("it may hold letters, digits and . _ -, at most 64")

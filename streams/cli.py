@@ -32,6 +32,7 @@ from gate.cli.with_kafka import with_kafka
 from gate.core.duration import parse_duration_us
 from gate.errors import SettingInvalid
 from gate.extras import install_extra
+from gate.settings import topic_prefix
 
 if TYPE_CHECKING:
     from gate.core.policy import Policy
@@ -190,7 +191,9 @@ def simulate(
         return
     addresses = resolve_addresses(state, gate=gate, kafka=kafka)
     say(f"uploading to the gate at {addresses.shown('gate')}, events to Kafka at {addresses.shown('kafka')}")
-    options = traffic.TrafficOptions(addresses.gate, addresses.kafka, rate, seed, seconds=seconds)
+    options = traffic.TrafficOptions(
+        addresses.gate, addresses.kafka, rate, seed, seconds=seconds, topic_prefix=topic_prefix(os.environ)
+    )
     sent = asyncio.run(traffic.run(options, say))
     say(f"{sent.uploads:,} uploads; the gate decided {sent.decided:,}, Kafka stored {sent.events:,} events")
     if sent.uploads and not (sent.decided and sent.events):

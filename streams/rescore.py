@@ -14,6 +14,7 @@ from gate.cli.board_access import YesFlag, person
 from gate.cli.output import Output, OutputFlag, cancel, confirmed, counted, emit, instant, say
 from gate.cli.with_kafka import with_kafka
 from gate.records.topics import Topics
+from gate.settings import topic_prefix
 
 
 def rescore(
@@ -35,7 +36,7 @@ def rescore(
     who = person(by)
     if not yes and not confirmed(f"Score all accounts of Kafka at {found.shown('kafka')} again?"):
         raise cancel()
-    topics = Topics(os.environ.get("UPLOAD_GATE_TOPIC_PREFIX", ""))
+    topics = Topics(topic_prefix(os.environ))
     at = instant(time.time_ns() // 1_000)
     partitions = with_kafka(found.kafka, lambda: request_scores(found.kafka, topics, who, at))
     if output is Output.JSON:

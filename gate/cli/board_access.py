@@ -44,6 +44,7 @@ from gate.ports.audit import AuditEntry, AuditOutcome
 from gate.ports.boards import BoardStore
 from gate.records.board_page import decode_board_page
 from gate.records.pause import MAX_NAME, pause_document
+from gate.settings import topic_prefix
 from gate.stores.disk.audit_file import AuditFile
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ async def kafka_board(addresses: Addresses, *, gives_up: bool = False) -> AsyncI
     from gate.records.topics import Topics
     from gate.stores.kafka.boards import KafkaBoardStore
 
-    topics = Topics(os.environ.get("UPLOAD_GATE_TOPIC_PREFIX", ""))
+    topics = Topics(topic_prefix(os.environ))
     names = topics.pauses.name, topics.acknowledgements.name
     async with KafkaBoardStore(addresses.kafka, names[0], acknowledgements=names[1], gives_up=gives_up) as kafka:
         yield kafka

@@ -19,6 +19,7 @@ from gate.errors import NotConverged, StateUnreadable, StoreUnavailable
 from gate.records.audit import AuditRecord, check_chain, decode_audit
 from gate.records.pause import decode_pause
 from gate.records.topics import Topics
+from gate.settings import topic_prefix
 
 LAST = 20
 _CHANGES = {"set": "pause", "release": "release", "extend": "extension"}
@@ -239,4 +240,4 @@ def _from_kafka(addresses: Addresses) -> list[AuditRecord]:
 
 
 def _topics() -> Topics:
-    return Topics(os.environ.get("UPLOAD_GATE_TOPIC_PREFIX", ""))
+    return Topics(topic_prefix(os.environ))

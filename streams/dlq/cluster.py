@@ -11,6 +11,7 @@ import typer
 
 from gate.cli.addresses import resolve_addresses
 from gate.records.topics import Topics
+from gate.settings import topic_prefix
 
 ReasonFlag = Annotated[
     str | None,
@@ -24,4 +25,4 @@ PartitionFlag = Annotated[
 def cluster(state: Path | None, kafka: str | None) -> tuple[str, Topics]:
     """Kafka's bootstrap servers and the topics. Raises SettingInvalid."""
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # final failures are raised as errors
-    return resolve_addresses(state, kafka=kafka).kafka, Topics(os.environ.get("UPLOAD_GATE_TOPIC_PREFIX", ""))
+    return resolve_addresses(state, kafka=kafka).kafka, Topics(topic_prefix(os.environ))

@@ -14,10 +14,11 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from gate.errors import OperatorError
-from gate.settings import DEFAULT_GATE, DEFAULT_KAFKA
+from gate.settings import DEFAULT_GATE, DEFAULT_KAFKA, topic_prefix
 from streams.traffic.run import TrafficOptions, run
 
 SIGNALLED = 128
@@ -41,9 +42,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for noisy in ("aiokafka", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.CRITICAL)
     options = TrafficOptions(
-        given.gate, given.kafka, given.rate, given.seed, given.replay, given.speed, token_file=given.token_file
+        given.gate,
+        given.kafka,
+        given.rate,
+        given.seed,
+        given.replay,
+        given.speed,
+        token_file=given.token_file,
     )
     try:
+        options = replace(options, topic_prefix=topic_prefix(environ))
         sent = asyncio.run(run(options, lambda line: print(line, file=sys.stderr, flush=True)))
     except OperatorError as error:
         print(error, file=sys.stderr, flush=True)

@@ -15,6 +15,7 @@ from typing import Protocol
 
 from gate.core.event import Event
 from gate.errors import StoreUnavailable
+from gate.records.topics import Topics
 from streams.lab.rows import read, shifted
 from streams.traffic.gate_client import GateClient, GateUnreachable
 from streams.traffic.send_events import KafkaEvents
@@ -57,6 +58,7 @@ class TrafficOptions:
     speed: float = 1.0
     seconds: float | None = None
     token_file: Path | None = None
+    topic_prefix: str = ""
 
     def token(self) -> str | None:
         """The token that the gate asks for, None if there is none."""
@@ -249,7 +251,7 @@ async def run(options: TrafficOptions, say: Callable[[str], None]) -> Sent:
         source = Simulated(options.seed, start_us, options.rate)
     else:
         source = await asyncio.to_thread(Recording, options.replay, _now_us(), options.speed)
-    gate, events = GateClient(options.gate, options.token), KafkaEvents(options.kafka)
+    gate, events = GateClient(options.gate, options.token), KafkaEvents(options.kafka, Topics(options.topic_prefix))
     traffic = Traffic(source, gate, events, say, options.seed)
     try:
         while not ended.is_set() and (options.seconds is None or _now_us() - start_us < options.seconds * 1e6):

@@ -20,8 +20,9 @@ STOP_WITHIN_S = 2.0
 class KafkaEvents:
     """Writes to `uploads.events.v1`. A call blocks for at most `KAFKA_WITHIN_S` seconds."""
 
-    def __init__(self, bootstrap: str) -> None:
+    def __init__(self, bootstrap: str, topics: Topics) -> None:
         self._bootstrap = bootstrap
+        self._topics = topics
         self._producer: EventProducer | None = None
         self._connecting: asyncio.Task[EventProducer] | None = None
         self._trouble = f"Kafka at {bootstrap} has not answered yet"
@@ -60,7 +61,7 @@ class KafkaEvents:
 
     async def _started(self) -> EventProducer:
         while True:
-            producer = EventProducer(self._bootstrap, Topics())
+            producer = EventProducer(self._bootstrap, self._topics)
             try:
                 await require_answer(
                     self._bootstrap

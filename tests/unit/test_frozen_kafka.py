@@ -165,7 +165,7 @@ async def test_a_worker_says_within_seconds_that_kafka_is_away_and_goes_on_tryin
 
 
 async def test_the_simulation_says_first_that_kafka_has_not_answered_and_then_why(frozen: str) -> None:
-    events = send_events.KafkaEvents(frozen)
+    events = send_events.KafkaEvents(frozen, Topics())
     event = Completed("c-1", at(1), Account("a-1"), "u-1", 9)
 
     async def told() -> str:
