@@ -115,6 +115,7 @@ class FollowControls:
         ):
             return
         self._beaten_s = self._now_s()
+        self._watch.heard_all_elsewhere()
         if self._stale:
             self._stale = False
             self._say("the second channel of the kill switch answers again")

@@ -28,6 +28,9 @@ POLL_S: Final = 1.0
 READ_DEADLINE_S: Final = 2.0
 READ_FILE_SHARE: Final = 0.4
 """How often the break-glass file is read, in polls. A removal takes two reads, and with jitter both fit into one poll."""
+PUSH_LASTED_S: Final = 10.0
+"""Pushes that failed later than this after they began worked until then."""
+PUSHES_FAILED: Final = 3
 LEAVE_DEADLINE_S: Final = 1.0
 FIRST_READ_S: Final = 0.5
 COUNTED_WITHIN_US: Final = 10_000_000
@@ -74,6 +77,8 @@ class Watch:
         self._down = False
         self._polls = 0
         self._unacknowledged = 0
+        self._pushes_failed = 0
+        self._followed_s = 0.0
         self._started_from_disk = False
         self._first = asyncio.Event()
         self.ever_read = False
@@ -103,7 +108,8 @@ class Watch:
         return self._document_unreadable + entries + len(self.break_glass_problems)
 
     def age_us(self) -> int:
-        """µs since the board was last read or pushed in full; before the first time, since the start of the process."""
+        """µs since the board was last read or pushed in full, or the second channel proved that it tells all; before the first
+        time, since the start of the process."""
         return max(0, self._clock.now_us() - self._fresh_us)
 
     def store_now_us(self) -> int:
@@ -127,6 +133,10 @@ class Watch:
         """
         self._in_force.store_clock.learn_elsewhere(channel_us, before_us, self._clock.now_us(), others_say_us)
         self._in_force.follow_clock()
+
+    def heard_all_elsewhere(self) -> None:
+        """Note that another channel proved just now that it has told all it holds."""
+        self._fresh_us = self._clock.now_us()
 
     def now_us(self) -> int:
         """This gate's own clock."""
@@ -187,9 +197,11 @@ class Watch:
     async def run(self) -> None:
         """Listen, poll and read the host's file, concurrently, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._for_ever(self._follow), name="board push")
-            tasks.create_task(self._for_ever(self._poll), name="board poll")
-            tasks.create_task(self._for_ever(self._read_file, READ_FILE_SHARE), name="break-glass file")
+            tasks.create_task(self._for_ever(self._follow, self._push_failed), name="board push")
+            tasks.create_task(self._for_ever(self._poll, self._failed), name="board poll")
+            tasks.create_task(
+                self._for_ever(self._read_file, self._file_failed, READ_FILE_SHARE), name="break-glass file"
+            )
 
     async def leave(self) -> None:
         """Write to the store that this gate stops, after `run` has ended. Does not wait for a store that is away."""
@@ -197,21 +209,24 @@ class Watch:
             async with asyncio.timeout(LEAVE_DEADLINE_S):
                 await self._acknowledger.leave()
 
-    async def _for_ever(self, step: Callable[[], Awaitable[None]], polls: float = 1.0) -> None:
+    async def _for_ever(
+        self, step: Callable[[], Awaitable[None]], failed: Callable[[str], None], polls: float = 1.0
+    ) -> None:
         while True:
             try:
                 await step()
             except StoreUnavailable as error:
-                self._failed(str(error))
+                failed(str(error))
             except TimeoutError:
-                self._failed(f"no answer within {READ_DEADLINE_S:g} s")
+                failed(f"no answer within {READ_DEADLINE_S:g} s")
             except Exception as error:
                 # the watcher is an edge: it counts and logs an unexpected error, and goes on watching
                 self._count_fault()
-                self._failed(f"{type(error).__name__}: {error}")
+                failed(f"{type(error).__name__}: {error}")
             await asyncio.sleep(polls * self._poll_s * (0.8 + 0.4 * self._draw()))
 
     async def _follow(self) -> None:
+        self._followed_s = asyncio.get_running_loop().time()
         async with aclosing(self._store.changes()) as changes:  # type: ignore[type-var]
             async for board in changes:
                 self._heard(board)
@@ -344,6 +359,21 @@ class Watch:
         if not self._down:
             self._down = True
             self._say(f"Redis does not return the pauses ({why}); the gate goes on with those it knew last")
+
+    def _push_failed(self, why: str) -> None:
+        """Log that pushes fail while polls do not, as where this gate's user of Redis may not subscribe."""
+        lasted_s = asyncio.get_running_loop().time() - self._followed_s
+        self._pushes_failed = 0 if lasted_s > PUSH_LASTED_S else self._pushes_failed + 1
+        if not self._pushes_failed:
+            self._told.discard("push")
+        elif self._pushes_failed >= PUSHES_FAILED and self.reachable:
+            self._tell(
+                "push",
+                f"Redis pushes no changes of the pauses to this gate ({why}); it reads them every {self._poll_s:g} s",
+            )
+
+    def _file_failed(self, why: str) -> None:
+        self._tell("file", f"the break-glass file cannot be followed: {why}")
 
     def _count_unreadable(self, entries: int = 1) -> None:
         self._check.counts.board_unreadable += entries

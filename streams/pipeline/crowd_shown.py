@@ -6,7 +6,7 @@ A batch of many uploads is noted as columns, which costs less; of few uploads ea
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,25 +14,10 @@ from numpy.typing import NDArray
 from gate.core.duration import DAY_US
 from streams.core.campaigns import Campaigns, ShownCampaigns
 from streams.core.crowd import MANY, Backfill, Crowd, ShownFeatures, account_number, column_of
+from streams.pipeline.folding import COLUMNS, WIDTH, CrowdShown
 from streams.pipeline.reading import EventBatch
-from streams.pipeline.touched import COLUMNS, Touched
 
 Numbers = NDArray[np.uint64]
-_WIDTH: Final = 1 + len(COLUMNS)
-
-
-class CrowdShown(NamedTuple):
-    """The accounts that showed anything, with their 32-bit numbers.
-
-    `rows` are those of `Touched.shown` of all accounts; `owners` has the number of each row's account, and `established`
-    says whether it is.
-    """
-
-    accounts: list[str]
-    numbers: list[int]
-    rows: list[int]
-    owners: list[int]
-    established: list[bool]
 
 
 class Joined(NamedTuple):
@@ -49,58 +34,32 @@ def tell_crowd(
     crowd: Crowd,
     partition: int,
     read: EventBatch,
-    touched: Mapping[str, Touched],
+    shown: CrowdShown,
+    latest_us: int,
     hosts: Mapping[str, int],
     campaigns: Campaigns | None,
     backfill: Backfill | None,
 ) -> None:
-    """Count what the accounts of a batch of the partition showed, and group it into campaigns.
+    """Count what the accounts of a batch of the partition showed until `latest_us`, and group it into campaigns.
 
     An event that shows nothing, such as a refused attempt, may open a day too: counts age while no upload is let in.
     `read` is the batch, `hosts` has the number of each link host. `campaigns` and `backfill` are of this
     crowd.
     """
-    shown = crowd_shown(touched)
-    joined = None if campaigns is None else show_campaigns(campaigns, read, touched, shown, hosts)
+    joined = None if campaigns is None else show_campaigns(campaigns, read, shown, hosts)
     if backfill is not None:
         backfill.remember(shown.accounts, shown.numbers)
     note_shown(crowd, partition, shown, joined)
-    if crowd.is_ahead(max([one.features.latest_us for one in touched.values()], default=0)):
+    if crowd.is_ahead(latest_us):
         for event in read.events:
             crowd.pass_time(event.at_us, account_number(event.event.account.id))
     if campaigns is not None and joined is not None:
         campaigns.look(joined.accounts, joined.shown)
 
 
-def crowd_shown(touched: Mapping[str, Touched]) -> CrowdShown:
-    """What each account showed."""
-    accounts: list[str] = []
-    numbers: list[int] = []
-    rows: list[int] = []
-    owners: list[int] = []
-    established: list[bool] = []
-    for account, one in touched.items():
-        shown = one.shown
-        if not shown:
-            continue
-        number = account_number(account)
-        accounts.append(account)
-        numbers.append(number)
-        rows += shown
-        if len(shown) == _WIDTH:  # nearly all, where there are many accounts
-            owners.append(number)
-            established.append(one.is_established)
-        else:
-            uploads = len(shown) // _WIDTH
-            owners += [number] * uploads
-            established += [one.is_established] * uploads
-    return CrowdShown(accounts, numbers, rows, owners, established)
-
-
 def show_campaigns(
     campaigns: Campaigns,
     read: EventBatch,
-    touched: Mapping[str, Touched],
     shown: CrowdShown,
     hosts: Mapping[str, int],
 ) -> Joined:
@@ -110,11 +69,11 @@ def show_campaigns(
     """
     popular = campaigns.popular
     popular.know(hosts)
-    linked = shown.rows[_WIDTH - 1 :: _WIDTH]
+    linked = shown.rows[WIDTH - 1 :: WIDTH]
     for place in [place for place, host in enumerate(linked) if host]:
-        at_us = shown.rows[place * _WIDTH]
+        at_us = shown.rows[place * WIDTH]
         popular.note(linked[place], shown.owners[place], at_us, shown.established[place])
-    firm = {account for account in shown.accounts if touched[account].is_established} if any(shown.established) else ()
+    firm = shown.firm
     return Joined(
         read.accounts,
         campaigns.read(read.uploads, read.times, hosts, firm),
@@ -128,7 +87,7 @@ def note_shown(crowd: Crowd, partition: int, shown: CrowdShown, joined: Joined |
     if len(shown.owners) < MANY:
         _note_each(crowd, partition, shown, joined)
         return
-    rows, owners = column_of(shown.rows).reshape(-1, _WIDTH), column_of(shown.owners)
+    rows, owners = column_of(shown.rows).reshape(-1, WIDTH), column_of(shown.owners)
     established = np.array(shown.established, np.bool_)
     days = rows[:, 0] // np.uint64(DAY_US)
     is_again = (owners[1:] == owners[:-1]) & (days[1:] == days[:-1])
@@ -147,7 +106,7 @@ def note_shown(crowd: Crowd, partition: int, shown: CrowdShown, joined: Joined |
 
 def _note_each(crowd: Crowd, partition: int, shown: CrowdShown, joined: Joined | None) -> None:
     for place, (owner, established) in enumerate(zip(shown.owners, shown.established, strict=True)):
-        at_us, *features = shown.rows[place * _WIDTH : (place + 1) * _WIDTH]
+        at_us, *features = shown.rows[place * WIDTH : (place + 1) * WIDTH]
         for kind, value in zip(COLUMNS, features, strict=True):
             if value:
                 crowd.note(partition, kind, value, owner, at_us, established)

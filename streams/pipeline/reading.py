@@ -6,16 +6,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
-from gate.core.event import Attempted
+from gate.core.event import Attempted, Event
 from gate.core.fields.times import since_epoch_us
 from streams.core.crowd import account_number
-from streams.core.events import ATTEMPTS, Unreadable, check_record, decode_counting
+from streams.core.events import ATTEMPTS, Dropping, Unreadable, check_record, decode_counting
 from streams.core.fold import REFUSALS
 from streams.core.models.link_odds import ReadsLinks, UploadLinks
 from streams.core.models.marks import CaptionNumbers, ReadsCaptions
 from streams.core.weblinks import may_hold_link
 from streams.pipeline.effects import DeadLetter
-from streams.pipeline.touched import ReadEvent, ReadUpload
 
 T = TypeVar("T")
 
@@ -31,6 +30,25 @@ class Record(NamedTuple):
     value: bytes | None
     headers: Sequence[tuple[str, bytes]]
     timestamp_ms: int
+
+
+class ReadEvent(NamedTuple):
+    """An event with its time in µs, the offset and the bytes of its record, how many of its fields no event of its type
+    has, which of its fields were dropped, and whether it may hold a link."""
+
+    event: Event
+    at_us: int
+    offset: int
+    value: bytes
+    unknown_fields: int
+    dropped: Dropping
+    is_attempt: bool
+    may_link: bool
+
+
+ReadUpload = tuple[ReadEvent, CaptionNumbers | None, int | None]
+"""An event with the numbers of its caption where captions are read, and the log odds of its worst link where a link model
+reads them."""
 
 
 @dataclass(frozen=True, slots=True)

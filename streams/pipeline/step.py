@@ -2,12 +2,11 @@
 
 An event that cannot be read becomes a dead letter. All other events are folded in the order of the records, and every
 account with an event gets a score, also one of 0. An event that makes folding or scoring raise becomes a dead letter
-too (`touched`). The caller writes all of the effects or none.
+too (`unprocessable`). The caller writes all of the effects or none.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -22,7 +21,7 @@ from gate.records.score_batches import with_bytes_each
 from streams.core.campaigns import NO_CAMPAIGNS, Campaigns
 from streams.core.crowd import HOST, MANY, Backfill, Crowd, ManySurroundings, Surroundings, account_number
 from streams.core.events import Fault
-from streams.core.facts import unpack
+from streams.core.facts import Facts, unpack
 from streams.core.features import FactFeatures, FeatureColumns, Located, recent, recent_of
 from streams.core.fold import KeyedHashes
 from streams.core.models.link_odds import ReadsLinks
@@ -35,17 +34,16 @@ from streams.pipeline.effects import (
     CrowdCounts,
     DeadLetter,
     DeadLetters,
-    DroppedFields,
     Effects,
-    EventCounts,
     Scores,
     States,
 )
+from streams.pipeline.folding import BatchFold, FoldedBatch
 from streams.pipeline.reading import MAX_KEPT_BYTES as MAX_KEPT_BYTES
-from streams.pipeline.reading import Readers, read_again, read_events
+from streams.pipeline.reading import Readers, ReadUpload, read_again, read_events
 from streams.pipeline.reading import Record as Record
 from streams.pipeline.stamps import Stamps
-from streams.pipeline.touched import ReadsFacts, ReadUpload, Touched, Unprocessable
+from streams.pipeline.unprocessable import Unprocessable, parted
 
 BACKFILLED_A_BATCH = 256
 """Most accounts that are scored with a batch without an event of theirs; the others wait for the next one."""
@@ -80,33 +78,33 @@ def process(
     dead: list[DeadLetter] = []
     readers = Readers(captions, links)
     read = read_events(batch, origin, dead)
-    touched = _folded(read.places, readers.read(read), states, hashes, web, scorecard.read.of_facts)
-    foreign = 0 if stamps is None else stamps.learn(touched)
+    foreign = 0 if stamps is None else stamps.learn(read.places)
     stamped = partial(_plain, epoch) if stamps is None else stamps.stamp
     scoring = Scoring(crowd, scorecard, stamped, now_us, acts, campaigns)
 
-    def fold_again(account: str, one: Touched) -> None:
-        bad = one.again(states.get(account), read_again(account, batch, readers), partial(scoring.one, account))
+    def sorted_out(account: str) -> list[ReadUpload]:
+        events = read_again(account, batch, readers)
+        good, bad = parted(states.get(account), events, hashes, web, partial(scoring.check, account))
         dead.extend(_unprocessable(origin, account, bad))
+        return good
 
-    for account in [account for account, one in touched.items() if one.failed]:
-        fold_again(account, touched[account])
-    tell_crowd(crowd, origin[1], read, touched, hashes.hosts, campaigns, backfill)
-    changed, scores = _scored(touched, scoring, fold_again)
-    latest_us = max([features.latest_us for features in changed.values()], default=0)
+    begin = partial(FoldedBatch, states, hashes, web, scorecard.read.of_facts)
+    folding = BatchFold(read.places, readers.read(read), begin, sorted_out)
+    folded = folding.fold()
+    tell_crowd(crowd, origin[1], read, folded.shown, folded.latest_us, hashes.hosts, campaigns, backfill)
+    folded, scores = _scored(folding, folded, scoring)
     dead.sort(key=lambda letter: letter.offset)
     part = Scores(scores)
     if backfill is not None and stamps is not None:
         again_at = scoring._replace(stamped=lambda account, _: stamps.stamp(account, batch[-1].offset))
-        part = _with_earlier(scores, changed, states, again_at, backfill, stamps)
+        part = _with_earlier(scores, folded.features, states, again_at, backfill, stamps)
     return Effects.of(
         batch[-1].offset + 1,
-        States({account: touched[account].packed for account in changed}, (), latest_us),
+        States(folded.packed, (), folded.latest_us),
         part,
         DeadLetters(dead),
         *_crowd_counts(crowd, campaigns, origin[1]),
-        _counted(touched.values(), foreign),
-        _dropped(touched.values()),
+        *folded.counts(foreign),
     )
 
 
@@ -188,6 +186,10 @@ class Scoring(NamedTuple):
         """The score of one account."""
         return self.all({account: features})[0]
 
+    def check(self, account: str, facts: Facts) -> None:
+        """Raises what the features of these facts or their score raise."""
+        self.one(account, self.scorecard.read.of_facts(facts))
+
 
 def again(accounts: Iterable[str], states: Mapping[str, bytes], scoring: Scoring) -> list[EncodedScore]:
     """The scores that the states of `accounts` give now, without an event of theirs.
@@ -208,42 +210,19 @@ def again(accounts: Iterable[str], states: Mapping[str, bytes], scoring: Scoring
         return scores
 
 
-def _scored(
-    touched: Mapping[str, Touched], scoring: Scoring, fold_again: Callable[[str, Touched], None]
-) -> tuple[dict[str, FactFeatures], list[EncodedScore]]:
-    """The features of the accounts that the batch changed, and their scores."""
-    changed = _changed(touched)
+def _scored(folding: BatchFold, folded: FoldedBatch, scoring: Scoring) -> tuple[FoldedBatch, list[EncodedScore]]:
+    """The scores of the accounts that the batch changed, and that batch without the events after which scoring raises."""
     try:
-        return changed, scoring.all(changed)
+        return folded, scoring.all(folded.features)
     except Exception:  # an error that one account's events cause must not stop its partition
-        for account in changed:
+        raising: list[str] = []
+        for account, features in folded.features.items():
             try:
-                scoring.one(account, touched[account].features)
+                scoring.one(account, features)
             except Exception:
-                fold_again(account, touched[account])
-    changed = _changed(touched)
-    return changed, scoring.all(changed)
-
-
-def _changed(touched: Mapping[str, Touched]) -> dict[str, FactFeatures]:
-    """The features of the accounts of which an event was folded."""
-    return {account: one.features for account, one in touched.items() if one.attempted or one.others}
-
-
-def _folded(
-    places: Mapping[str, Iterable[int]],
-    events: Sequence[ReadUpload],
-    states: Mapping[str, bytes],
-    hashes: KeyedHashes,
-    web: WebLinks,
-    of_facts: ReadsFacts,
-) -> dict[str, Touched]:
-    """Every account that an event touches, in the order they are met, with its events folded."""
-    touched: dict[str, Touched] = {}
-    for account, at in places.items():
-        of = touched[account] = Touched(states.get(account), hashes, web, of_facts)
-        of.add(map(events.__getitem__, at))
-    return touched
+                raising.append(account)
+    folded = folding.fold(raising)
+    return folded, scoring.all(folded.features)
 
 
 def _plain(epoch: str, account: str, offset: int) -> Stamp:
@@ -289,26 +268,3 @@ def _unprocessable(origin: tuple[str, int], account: str, bad: Iterable[Unproces
         )
         for read, error in bad
     ]
-
-
-def _counted(touched: Iterable[Touched], foreign: int) -> EventCounts:
-    by_type: Counter[str] = Counter()
-    attempted = unknown = duplicates = late = 0
-    for one in touched:
-        attempted += one.attempted
-        if one.others:
-            by_type.update(one.others)
-        unknown += one.unknown_fields
-        duplicates += one.duplicates
-        late += one.late
-    if attempted:
-        by_type["attempted"] = attempted
-    return EventCounts(dict(by_type), unknown, duplicates, late, foreign)
-
-
-def _dropped(touched: Iterable[Touched]) -> DroppedFields:
-    by_reason: Counter[tuple[str, str]] = Counter()
-    for one in touched:
-        if one.dropped:
-            by_reason.update(one.dropped)
-    return DroppedFields(dict(by_reason))

@@ -670,6 +670,19 @@ def some_class(rng: random.Random, name: str) -> ClassLimits:
     )
 
 
+async def test_a_peek_knows_the_uploads_of_a_network_that_lets_no_more_in(store: Store) -> None:
+    of = of_subject("ip", "new", 60)  # more than one value holds
+    store.expect((of,))
+    checks = [check("u", of, 10, NOW_US, f"a{n}", "1f") for n in range(60)]
+    taken = [await store.take(each) for each in checks]
+
+    peeked = [(await store.peek(each)).result for each in checks]
+
+    assert all(each.charged for each in taken)
+    assert [each.repeated for each in peeked] == [True] * 60
+    assert peeked == [await store.take(each) for each in checks]
+
+
 @pytest.mark.parametrize("seed", range(8))
 async def test_a_peek_answers_as_the_take_that_follows_it(store: Store, seed: int) -> None:
     rng, now_us = random.Random(seed), NOW_US

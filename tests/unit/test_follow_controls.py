@@ -10,7 +10,7 @@ from gate.core.pause.board import Board
 from gate.core.pause.entry import Pause
 from gate.core.pause.scope import Action, Scope
 from gate.errors import AccessRefused
-from gate.ports.boards import Acknowledgement
+from gate.ports.boards import Acknowledgement, Gates
 from gate.stores.memory.boards import MemoryBoardStore
 
 NOON_US = 1_800_000_000_000_000
@@ -42,6 +42,7 @@ async def test_a_gate_that_may_only_read_the_pauses_acknowledges_all_the_same_an
     watch: Any = SimpleNamespace(
         board=Board({"p-1": PAUSE}), store_now_us=lambda: NOON_US, now_us=lambda: NOON_US, hear_elsewhere=hear,
         acknowledgement=lambda: SAID, learn_clock_elsewhere=lambda *_: None, has_met_store=True,
+        heard_all_elsewhere=lambda: None,
     )  # fmt: skip
     following = FollowControls(watch, store, told.append, lambda: 0.5, lambda: None)
     following._now_s = lambda: now_s[0]
@@ -55,3 +56,33 @@ async def test_a_gate_that_may_only_read_the_pauses_acknowledges_all_the_same_an
     assert store.tries == 2
     assert [line for line in told if "cannot be copied" in line] == told
     assert len(told) == 1
+
+
+async def test_a_channel_that_proves_alive_makes_the_board_fresh_and_one_that_does_not_makes_it_not() -> None:
+    class Deaf(MemoryBoardStore):
+        async def gates(self, within_us: int) -> Gates:
+            return Gates(NOON_US)
+
+    fresh = []
+    for store in (MemoryBoardStore(Noon()), Deaf(Noon())):
+        heard = 0
+
+        def hears() -> None:
+            nonlocal heard
+            heard += 1
+
+        async def hear(board: Board) -> None:
+            pass
+
+        watch: Any = SimpleNamespace(
+            board=Board(), store_now_us=lambda: NOON_US, now_us=lambda: NOON_US, hear_elsewhere=hear,
+            acknowledgement=lambda: SAID, learn_clock_elsewhere=lambda *_: None, has_met_store=True,
+            heard_all_elsewhere=hears,
+        )  # fmt: skip
+        following = FollowControls(watch, store, lambda _: None, lambda: 0.5, lambda: None)
+
+        await following._beat()
+        await following._beat()
+        fresh.append(heard)
+
+    assert fresh == [1, 0]

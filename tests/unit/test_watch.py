@@ -373,6 +373,48 @@ async def test_an_entry_that_cannot_be_read_is_shown_until_it_expires(
     assert bench.watch.unreadable_parts == parts
 
 
+async def test_a_gate_to_which_nothing_is_pushed_says_so_once_and_does_not_take_its_store_for_away(
+    tmp_path: Path,
+) -> None:
+    bench = Bench(tmp_path)
+    tried = 0
+
+    async def refused() -> AsyncIterator[Board]:
+        nonlocal tried
+        tried += 1
+        raise StoreUnavailable("NOPERM no permissions to access the channel")
+        yield Board()
+
+    bench.store.changes = refused  # type: ignore[method-assign]
+
+    async with bench.running():
+        await eventually(lambda: tried > 20)
+        reachable = bench.watch.reachable
+
+    assert reachable
+    assert bench.said == [
+        "Redis pushes no changes of the pauses to this gate (NOPERM no permissions to access the channel); it reads them "
+        "every 0.01 s"
+    ]
+
+
+async def test_a_fault_beside_the_break_glass_file_is_not_said_of_redis(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench(tmp_path)
+
+    def broken() -> None:
+        raise ZeroDivisionError("a fault")
+
+    monkeypatch.setattr(bench.watch._break_glass, "read", broken)
+
+    async with bench.running():
+        await eventually(lambda: bench.said)
+
+    assert bench.said[0] == "the break-glass file cannot be followed: ZeroDivisionError: a fault"
+    assert bench.check.counts.faults["watch"] >= 1
+
+
 async def test_live_gates_are_counted_so_that_local_buckets_know_their_share(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     await bench.store.acknowledge(Acknowledgement("gate-2", "http://other", 0, 0))

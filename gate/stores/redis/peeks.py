@@ -18,7 +18,7 @@ from gate.errors import StateUnreadable
 from gate.records.override import decode_stored_override, obeyed_override
 from gate.records.score import decode_stored_risk
 from gate.stores.redis import layout
-from gate.stores.redis.apart import entity_prefix, further_requests, own_request, together
+from gate.stores.redis.apart import entity_prefix, further_requests, own_request, together, upload_of
 from gate.stores.redis.connect import AnyLine
 from gate.stores.redis.take_batch import Batch
 
@@ -35,12 +35,15 @@ async def peek(line: AnyLine, prefix: str, request: TakeRequest, until_s: float)
     account = request.account
     shared = frozenset(each.entity for each in request.class_limits.shared)
     entities = [each.entity for each in request.buckets]
+    others = [each for each in entities if each != f"account:{{{account}}}"] if line.is_clustered else []
+    upload, apart = upload_of(account, request.upload_id), entity_prefix(prefix)
     keys = [
         layout.account_key(prefix, account),
         layout.upload_key(prefix, account, request.upload_id),
         f"{prefix}score:{{{account}}}",
         f"{prefix}override:{{{account}}}",
         *_bucket_keys(prefix, entities, f"account:{{{account}}}", line.is_clustered),
+        *(layout.upload_key(apart, entity, upload) for entity in others),
     ]
     clock = asyncio.get_running_loop().time
     values: Sequence[bytes | None]
@@ -53,7 +56,7 @@ async def peek(line: AnyLine, prefix: str, request: TakeRequest, until_s: float)
     now_us = seconds * 1_000_000 + microseconds if request.now_us is None else request.now_us
     own, records = layout.read_buckets(values[0], account=True)
     buckets = dict(zip(entities, values[4 : 4 + len(entities)], strict=True))
-    flights = dict(zip(entities, values[4 + len(entities) :], strict=True))
+    flights = dict(zip(entities, values[4 + len(entities) : 4 + 2 * len(entities)], strict=True))
     stored: dict[str, StoredLimits] = {}
     for entity in entities:
         is_own = entity == f"account:{{{account}}}" and entity not in shared
@@ -65,7 +68,8 @@ async def peek(line: AnyLine, prefix: str, request: TakeRequest, until_s: float)
     room = rooms(*_numbers(request.buckets, stored), request.buckets, now_us)
     known = _known(record, request)
     if line.is_clustered:
-        return Peek(_over_slots(request, standing, known, stored, buckets, now_us), room)
+        uploads = dict(zip(others, values[4 + 2 * len(entities) :], strict=True))
+        return Peek(_over_slots(request, standing, known, stored, buckets, uploads, now_us), room)
     result, _ = answered(request, standing, known, *_numbers(request.buckets, stored), now_us)
     return Peek(result, room)
 
@@ -76,11 +80,12 @@ def _over_slots(
     known: Reservation | None,
     stored: Mapping[str, StoredLimits],
     values: Mapping[str, bytes | None],
+    uploads: Mapping[str, bytes | None],
     now_us: int,
 ) -> TakeResult:
     """The answer on a Cluster: that of the account's part and then, if it takes, those of the others, as `cluster_takes` asks
-    them. `values` are those of the buckets, by entity. What another part has answered before and keeps under a key of its
-    own, as where it keeps dozens of answers, is not read.
+    them. `values` are those of the buckets, by entity, and `uploads` those of the upload's own keys, where an entity keeps what
+    its value has no room for.
     """
     part = own_request(request)
     own, _ = answered(part, standing, known, *_numbers(part.buckets, stored), now_us)
@@ -90,7 +95,8 @@ def _over_slots(
     for _, part in further_requests(request, own):
         entity = part.account
         records = layout.read_buckets(values[entity], account=True)[1]
-        record = layout.located(records, layout.upload_name(entity, part.upload_id).encode())
+        name, own_value = layout.upload_name(entity, part.upload_id).encode(), uploads[entity]
+        record = layout.located(records, name) or (layout.located(own_value, name) if own_value else None)
         numbers = _numbers(part.buckets, {each.entity: stored[entity] for each in part.buckets})
         others.append(answered(part, UNKNOWN, _known(record, part), *numbers, now_us)[0])
     return together(request, own, others)
