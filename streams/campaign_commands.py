@@ -11,7 +11,7 @@ import typer
 
 from gate.cli.addresses import KafkaFlag, StateFlag
 from gate.cli.output import Output, OutputFlag, emit, result, say
-from gate.cli.with_kafka import with_kafka
+from gate.cli.with_kafka import cluster_of_command, with_kafka
 from gate.errors import SettingInvalid
 
 if TYPE_CHECKING:
@@ -91,17 +91,10 @@ def show(
 
 def _catalogue(state: Path | None, kafka: str | None) -> Catalogue:
     """All that the topic holds. Raises StoreUnavailable and SettingInvalid."""
-    from aiokafka.errors import KafkaError
-
-    from gate.stores.kafka.trouble import kafka_unavailable
-    from streams.dlq.cluster import cluster
     from streams.worker.campaigns_of_topic import read_campaigns
 
-    bootstrap, topics = cluster(state, kafka)
-    try:
-        return with_kafka(bootstrap, lambda: read_campaigns(bootstrap, topics.campaigns.name))
-    except (KafkaError, OSError, TimeoutError, KeyError) as error:
-        raise kafka_unavailable(bootstrap, "does not return campaigns", error) from error
+    bootstrap, topics = cluster_of_command(state, kafka)
+    return with_kafka(bootstrap, lambda: read_campaigns(bootstrap, topics.campaigns.name))
 
 
 def as_json(one: Campaign) -> dict[str, object]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Sequence
 from typing import Annotated
@@ -12,9 +11,7 @@ import typer
 from gate.cli.addresses import KafkaFlag, StateFlag, resolve_addresses
 from gate.cli.board_access import YesFlag, person
 from gate.cli.output import Output, OutputFlag, cancel, confirmed, counted, emit, instant, say
-from gate.cli.with_kafka import with_kafka
-from gate.records.topics import Topics
-from gate.settings import topic_prefix
+from gate.cli.with_kafka import topics_of_command, with_kafka
 
 
 def rescore(
@@ -36,9 +33,8 @@ def rescore(
     who = person(by)
     if not yes and not confirmed(f"Score all accounts of Kafka at {found.shown('kafka')} again?"):
         raise cancel()
-    topics = Topics(topic_prefix(os.environ))
     at = instant(time.time_ns() // 1_000)
-    partitions = with_kafka(found.kafka, lambda: request_scores(found.kafka, topics, who, at))
+    partitions = with_kafka(found.kafka, lambda: request_scores(found.kafka, topics_of_command(), who, at))
     if output is Output.JSON:
         emit({"requested": True, "partitions": partitions, "by": who})
     say(*requested(partitions, found.worker_metrics))

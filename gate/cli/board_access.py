@@ -27,7 +27,7 @@ from gate.cli.http_json import admin_token, get_json
 from gate.cli.identity import login_identity, login_name
 from gate.cli.obedience import convergence_json, not_obeyed, obeyed_sentence, query_unheard
 from gate.cli.output import CANCELLED, Output, emit, say
-from gate.cli.with_kafka import SAY_AFTER_S, waiting_for
+from gate.cli.with_kafka import SAY_AFTER_S, topics_of_command, waiting_for
 from gate.core.pause.board import Board
 from gate.core.pause.entry import Pause
 from gate.errors import (
@@ -44,7 +44,6 @@ from gate.ports.audit import AuditEntry, AuditOutcome
 from gate.ports.boards import BoardStore
 from gate.records.board_page import decode_board_page
 from gate.records.pause import MAX_NAME, pause_document
-from gate.settings import topic_prefix
 from gate.stores.disk.audit_file import AuditFile
 
 if TYPE_CHECKING:
@@ -116,10 +115,9 @@ def _other_channel(addresses: Addresses, is_kafka: bool) -> OtherChannel | None:
 @asynccontextmanager
 async def kafka_board(addresses: Addresses, *, gives_up: bool = False) -> AsyncIterator[KafkaBoardStore]:
     """The board in the system's Kafka, between its connecting and its closing."""
-    from gate.records.topics import Topics
     from gate.stores.kafka.boards import KafkaBoardStore
 
-    topics = Topics(topic_prefix(os.environ))
+    topics = topics_of_command()
     names = topics.pauses.name, topics.acknowledgements.name
     async with KafkaBoardStore(addresses.kafka, names[0], acknowledgements=names[1], gives_up=gives_up) as kafka:
         yield kafka

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
@@ -13,13 +12,11 @@ from gate.cli.addresses import Addresses, KafkaFlag, StateFlag, resolve_addresse
 from gate.cli.board_access import audit_log
 from gate.cli.output import Output, OutputFlag, counted, emit, result, say
 from gate.cli.pause_text import lines_of, local_time, terminal_width
-from gate.cli.with_kafka import with_kafka
+from gate.cli.with_kafka import topics_of_command, with_kafka
 from gate.core.pause.wording import effect_of, narrowing
 from gate.errors import NotConverged, StateUnreadable, StoreUnavailable
 from gate.records.audit import AuditRecord, check_chain, decode_audit
 from gate.records.pause import decode_pause
-from gate.records.topics import Topics
-from gate.settings import topic_prefix
 
 LAST = 20
 _CHANGES = {"set": "pause", "release": "release", "extend": "extension"}
@@ -164,7 +161,7 @@ def send(output: OutputFlag = Output.TEXT, state: StateFlag = None, kafka: Kafka
 
     addresses = resolve_addresses(state, kafka=kafka)
     log = audit_log(addresses)
-    sent = with_kafka(addresses.kafka, lambda: send_unsent(log, addresses.kafka, _topics().audit.name))
+    sent = with_kafka(addresses.kafka, lambda: send_unsent(log, addresses.kafka, topics_of_command().audit.name))
     where = f"Kafka at {addresses.shown('kafka')}"
     emit({"sent": sent}) if output is Output.JSON else result(f"{counted(sent, 'record')} sent to {where}")
 
@@ -236,8 +233,4 @@ def _from_file(addresses: Addresses) -> list[AuditRecord]:
 def _from_kafka(addresses: Addresses) -> list[AuditRecord]:
     from gate.stores.kafka.audit import read_audit
 
-    return with_kafka(addresses.kafka, lambda: read_audit(addresses.kafka, _topics().audit.name))
-
-
-def _topics() -> Topics:
-    return Topics(topic_prefix(os.environ))
+    return with_kafka(addresses.kafka, lambda: read_audit(addresses.kafka, topics_of_command().audit.name))

@@ -9,9 +9,9 @@ import typer
 
 from gate.cli.addresses import KafkaFlag, StateFlag
 from gate.cli.output import Output, OutputFlag, emit, result, say
-from gate.cli.with_kafka import with_kafka
+from gate.cli.with_kafka import cluster_of_command, with_kafka
 from gate.errors import SettingInvalid
-from streams.dlq.cluster import PartitionFlag, ReasonFlag, cluster
+from streams.dlq.options import PartitionFlag, ReasonFlag
 from streams.dlq.text import event_lines, of_reason, remedy
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def list_dead_letters(
     """
     from streams.worker.dead_letters import as_json, as_line, last_dead_letters
 
-    bootstrap, topics = cluster(state, kafka)
+    bootstrap, topics = cluster_of_command(state, kafka)
     letters = with_kafka(bootstrap, lambda: last_dead_letters(bootstrap, topics, limit, reason, partition))
     if output is Output.JSON:
         emit({"dead_letters": [as_json(letter) for letter in letters]})
@@ -65,7 +65,7 @@ def show(
         raise SettingInvalid(
             f"{place[:40]!r} is not a position in the events topic", "write PARTITION:OFFSET, such as 2:1417"
         )
-    bootstrap, topics = cluster(state, kafka)
+    bootstrap, topics = cluster_of_command(state, kafka)
     listed = with_kafka(bootstrap, lambda: dead_letter(bootstrap, topics, int(match[1]), int(match[2])))
     if listed is None:
         say(f"no dead letter of the event at {place}; `upload-gate dlq list` shows the last ones")

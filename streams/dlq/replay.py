@@ -11,10 +11,10 @@ import typer
 
 from gate.cli.addresses import KafkaFlag, StateFlag
 from gate.cli.output import Output, OutputFlag, cancel, confirmed, emit, say
-from gate.cli.with_kafka import with_kafka
+from gate.cli.with_kafka import cluster_of_command, with_kafka
 from gate.core.duration import parse_duration_us
 from gate.errors import SettingInvalid
-from streams.dlq.cluster import PartitionFlag, ReasonFlag, cluster
+from streams.dlq.options import PartitionFlag, ReasonFlag
 
 if TYPE_CHECKING:
     from streams.worker.replay_letters import ReplayCounts
@@ -47,7 +47,7 @@ def replay_dead_letters(
     from streams.worker.replay_letters import ReplayWanted, count_replay, replay
 
     wanted = ReplayWanted(reason, since_ms(since, lambda: time.time_ns() // 1_000_000), partition, again)
-    bootstrap, topics = cluster(state, kafka)
+    bootstrap, topics = cluster_of_command(state, kafka)
     counts = with_kafka(bootstrap, lambda: count_replay(bootstrap, topics, wanted))
     if dry_run or not counts.to_send:
         say(*lines(counts, "would be sent"))

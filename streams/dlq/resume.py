@@ -8,8 +8,8 @@ import typer
 
 from gate.cli.addresses import KafkaFlag, StateFlag
 from gate.cli.output import Output, OutputFlag, emit, result
-from gate.cli.with_kafka import with_kafka
-from streams.dlq.cluster import PartitionFlag, cluster
+from gate.cli.with_kafka import cluster_of_command, with_kafka
+from streams.dlq.options import PartitionFlag
 
 if TYPE_CHECKING:
     from streams.worker.control_records import ResumeAnswer
@@ -36,7 +36,7 @@ def resume_partitions(
     from streams.worker.control_records import ResumeOutcome
     from streams.worker.resume import resume
 
-    bootstrap, topics = cluster(state, kafka)
+    bootstrap, topics = cluster_of_command(state, kafka)
     answers = with_kafka(bootstrap, lambda: resume(bootstrap, topics, partition, drain))
     live = all(answer.outcome in (ResumeOutcome.LIVE, ResumeOutcome.NOT_HALTED) for answer in answers)
     if output is Output.JSON:

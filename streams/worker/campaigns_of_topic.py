@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
+from aiokafka.errors import KafkaError
+
 from gate.errors import StoreUnavailable
 from gate.stores.kafka.topics import shapes
+from gate.stores.kafka.trouble import kafka_unavailable
 from streams.core.campaigns.catalogue import Catalogue
 from streams.worker.campaign_feed import parsed_key
 from streams.worker.changelog import PartitionReader
@@ -14,18 +17,21 @@ READ_WITHIN_S = 20.0
 
 
 async def read_campaigns(bootstrap: str, topic: str) -> Catalogue:
-    """The campaigns that the topic holds. Raises KafkaError and TimeoutError; StoreUnavailable if there is no such topic."""
-    catalogue = Catalogue()
+    """The campaigns that the topic holds. Raises StoreUnavailable, also if there is no such topic."""
     _, known = await shapes(bootstrap, [topic])
     if topic not in known:  # to read it may create it, with other settings than a worker needs
         raise StoreUnavailable(
             f"Kafka at {bootstrap} has no topic {topic}",
             "A worker creates it when it starts; if one runs, compare UPLOAD_GATE_TOPIC_PREFIX with its own",
         )
-    async with asyncio.timeout(READ_WITHIN_S), PartitionReader(bootstrap, topic, 0) as reader:
-        async for records in reader.since(0):
-            for record in records:
-                named = parsed_key(record.key)
-                if named is not None:
-                    catalogue.add(*named, record.value)
+    catalogue = Catalogue()
+    try:
+        async with asyncio.timeout(READ_WITHIN_S), PartitionReader(bootstrap, topic, 0) as reader:
+            async for records in reader.since(0):
+                for record in records:
+                    named = parsed_key(record.key)
+                    if named is not None:
+                        catalogue.add(*named, record.value)
+    except (KafkaError, OSError, TimeoutError, KeyError) as error:
+        raise kafka_unavailable(bootstrap, "does not return campaigns", error) from error
     return catalogue

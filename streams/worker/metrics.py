@@ -142,7 +142,7 @@ class WorkerMetrics:
         """The metrics of campaigns. Every worker knows those of all partitions."""
         self.campaigns = Gauge(
             "upload_gate_campaigns",
-            "Campaigns of four accounts or more that this worker knows, over all partitions, by kind.",
+            "Campaigns of four accounts or more, those of names of three, that this worker knows over all partitions, by kind.",
             ["kind"],
             registry=registry,
         )

@@ -94,16 +94,18 @@ def test_forty_sites_that_imitate_one_brand_make_a_campaign_to_which_the_earlier
     assert worker.campaigns_of_names >= 1
 
 
-def test_three_accounts_make_none_and_the_fourth_does(model: NameModel) -> None:
+def test_two_accounts_make_none_and_the_third_does(model: NameModel) -> None:
     worker = Worker(model)
 
-    worker.links(lookalikes(3))
-    three = worker.odds("a-0")
-    worker.batch(0, linking("a-3", "pay-quivotrade.top"))
+    worker.links(lookalikes(2))
+    two = worker.odds("a-0")
+    worker.batch(0, linking("a-2", "pay-quivotrade.top"))
 
-    assert three == 0.0
+    assert two == 0.0
     assert worker.odds("a-0") >= LEAST_ODDS
-    assert worker.odds("a-3") >= LEAST_ODDS
+    assert worker.odds("a-2") >= LEAST_ODDS
+    assert worker.of("a-0").name == worker.of("a-2").name == 3
+    assert worker.campaigns_of_names >= 1
 
 
 def test_an_account_that_links_to_a_name_of_a_known_campaign_belongs_to_it_and_is_not_counted(model: NameModel) -> None:
@@ -225,7 +227,7 @@ def test_a_campaign_of_names_is_listed_with_hosts_by_hash(model: NameModel) -> N
     campaigns = listed(worker.told(0))
 
     assert {one.kind for one in campaigns} == {CampaignKind.NAME}
-    assert all(one.id.startswith("name-") and one.members >= 4 for one in campaigns)
+    assert all(one.id.startswith("name-") and one.members >= 3 for one in campaigns)
     assert all(set(example) <= set("0123456789abcdef") for one in campaigns for example in one.examples)
 
 

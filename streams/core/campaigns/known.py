@@ -1,8 +1,8 @@
 """The campaigns that a worker knows: their sightings, which of them are one, and which accounts belong to them.
 
 The crowd counts the members, as it counts those of a device. This module adds the sightings and the accounts. A campaign is
-visible from `VISIBLE` accounts over all partitions. An account belongs to a campaign once that is visible; the members
-that the crowd remembers are found then, also those that came before.
+visible from `VISIBLE` accounts over all partitions, one of names from `NAMES_VISIBLE`. An account belongs to a campaign once
+that is visible; the members that the crowd remembers are found then, also those that came before.
 
 Growth: 16,384 sightings (16 MB), 131,072 accounts with their campaigns (35 MB), 16,384 campaigns that turned out to be
 another one (3 MB); the oldest make room.
@@ -19,6 +19,9 @@ from streams.core.crowd.kinds import NAME_CAMPAIGN
 
 VISIBLE: Final = 4
 """Accounts from which a campaign is visible; a partition publishes no fewer."""
+NAMES_VISIBLE: Final = 3
+"""Accounts from which a campaign of names is visible. Its run is in no word and has passed a test of chance before, so one
+account fewer suffices."""
 MAX_SIGHTINGS: Final = 1 << 14
 MAX_ACCOUNTS: Final = 1 << 17
 MAX_SAME: Final = 1 << 14
@@ -94,14 +97,15 @@ class KnownCampaigns:
             features |= sightings.keys()
         for feature in features:
             counts, sighting = crowd.counts(*feature), sightings.get(feature)
-            if counts[0] < VISIBLE and sighting is None:
+            visible = _visible_from(feature[0])
+            if counts[0] < visible and sighting is None:
                 continue
             before = 0 if sighting is None else sighting.accounts
             if not counts[0]:
                 sightings.pop(feature, None)
                 continue
             (sighting or self.sighted(feature, *describe(feature))).count(counts)
-            if before < VISIBLE <= counts[0]:
+            if before < visible <= counts[0]:
                 for _, account in crowd.members(*feature):
                     self.join(account, (feature,))
 
@@ -131,7 +135,7 @@ class KnownCampaigns:
         for feature in features:
             sighting = self.sightings.get(self.resolved(feature))
             place = _PLACE[feature[0]]
-            if sighting is not None and sighting.accounts >= VISIBLE and sighting.accounts > accounts[place]:
+            if sighting is not None and sighting.accounts >= max(_visible_from(feature[0]), accounts[place] + 1):
                 accounts[place] = sighting.accounts
                 established[place] = sighting.accounts - sighting.strangers
         return Membership(*accounts, *established)
@@ -142,7 +146,7 @@ class KnownCampaigns:
 
     def _is_visible(self, feature: Feature) -> bool:
         sighting = self.sightings.get(feature)
-        return sighting is not None and sighting.accounts >= VISIBLE
+        return sighting is not None and sighting.accounts >= _visible_from(feature[0])
 
     @property
     def has_members(self) -> bool:
@@ -167,8 +171,14 @@ class KnownCampaigns:
     def largest(self, kind: CampaignKind) -> tuple[int, int]:
         """How many visible campaigns of the kind there are, and the most accounts of one that are not established."""
         number = NUMBERS[kind]
-        sizes = [s.strangers for f, s in self.sightings.items() if f[0] == number and s.accounts >= VISIBLE]
+        least = _visible_from(number)
+        sizes = [s.strangers for f, s in self.sightings.items() if f[0] == number and s.accounts >= least]
         return len(sizes), max(sizes, default=0)
+
+
+def _visible_from(kind: int) -> int:
+    """Accounts from which a campaign of this kind of the crowd is visible."""
+    return NAMES_VISIBLE if kind == NAME_CAMPAIGN else VISIBLE
 
 
 def _last_of_each_kind(features: Sequence[Feature]) -> tuple[Feature, ...]:

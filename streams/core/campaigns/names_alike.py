@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple, TypeVar
 
-from streams.core.campaigns.known import VISIBLE
+from streams.core.campaigns.known import NAMES_VISIBLE
 from streams.core.campaigns.local_vocabulary import LocalVocabulary
 from streams.core.campaigns.mixing import number_of
 from streams.core.crowd import Crowd
@@ -190,7 +190,7 @@ class NamesAlike:
             return 0.0
         accounts, established = self._crowd.counts(NAME_CAMPAIGN, number)
         strangers = accounts - established
-        if strangers < VISIBLE:
+        if strangers < NAMES_VISIBLE:
             return 0.0
         return self._model.log_odds(strangers - 1, self._model.share * self.new_sites())
 

@@ -44,8 +44,8 @@ KINDS: Mapping[int, Kind] = MappingProxyType(
         CONTENT: Kind(days=4),
         HOST: Kind(days=4, shared_bytes=16 << 20, heard_bytes=16 << 20, lone_slots=1 << 18),
         **dict.fromkeys((PICTURE_CAMPAIGN, LINK_CAMPAIGN, TEXT_CAMPAIGN), _CAMPAIGN),
-        # new sites are few, each has eight runs, and a brand is imitated for weeks
-        NAME_CAMPAIGN: Kind(days=14, shared_bytes=16 << 20, heard_bytes=16 << 20, lone_slots=1 << 20),
+        # new sites are few, each has eight runs, and a brand is imitated for weeks; three of one brand are told
+        NAME_CAMPAIGN: Kind(days=14, shared_bytes=16 << 20, heard_bytes=16 << 20, lone_slots=1 << 20, floor=2),
     }
 )
 """The kinds that the streams count. A further kind is one more entry."""

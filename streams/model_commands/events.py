@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gate.cli.output import Output, OutputFlag, emit, result, say
+from streams.model_commands.figures import flat
+from streams.model_commands.options import SeedOption, progress_bar, require_fit
 
 if TYPE_CHECKING:
     from streams.core.counters import Kept
@@ -32,50 +33,31 @@ WithoutCounters = Annotated[
 ]
 
 
-def events_command(
-    require_fit: Callable[[], None], progress: Callable[[float, str], None]
-) -> Callable[[list[Path], Path, int, str, list[str] | None, Output], None]:
-    """The command `fit events`; `require_fit` and `progress` are what all fits share."""
+def fit_events(
+    files: EventFiles,
+    out: Annotated[Path, typer.Option("--out", help="Directory for the model; created if it is missing.")],
+    seed: SeedOption = 1,
+    labels: LabelsOption = "none",
+    without: WithoutCounters = None,
+    output: OutputFlag = Output.TEXT,
+) -> None:
+    """Fit cards that judge each event by what its source, target, place and kind did before.
 
-    def fit_events(
-        files: EventFiles,
-        out: Annotated[Path, typer.Option("--out", help="Directory for the model; created if it is missing.")],
-        seed: Annotated[int, typer.Option(help="The same rows and the same seed give the same model.")] = 1,
-        labels: LabelsOption = "none",
-        without: WithoutCounters = None,
-        output: OutputFlag = Output.TEXT,
-    ) -> None:
-        """Fit cards that judge each event by what its source, target, place and kind did before.
+    One card judges without labels. The other one uses labels, which reach the counters as --labels says (at once for
+    none). The figures are those of the card that --labels selects.
 
-        One card judges without labels. The other one uses labels, which reach the counters as --labels says (at once for
-        none). The figures are those of the card that --labels selects.
-
-        Example: upload-gate fit events transactions.jsonl.gz --labels immediate --out models
-        """
-        require_fit()
-        figures, model_hash, rows = write_events(files, out, seed, labels, without or (), progress)
-        if output is Output.JSON:
-            emit({"model": "events", "hash": model_hash, "directory": str(out), "files": rows, **figures})
-            return
-        result(f"wrote the card of events {model_hash} to {out}")
-        say(f"fitted to the earlier events and judged on the later: AUC {figures.get('auc', 0.0):.3f}")
-        say(f"judged by a random split, which is too optimistic: AUC {figures.get('random_split_auc', 0.0):.3f}")
-
-    return fit_events
-
-
-def write_events(
-    files: Sequence[Path],
-    out: Path,
-    seed: int,
-    labels: str,
-    without: Sequence[str] = (),
-    progress: Callable[[float, str], None] = lambda share, what: None,
-) -> tuple[dict[str, float], str, dict[str, int]]:
-    """Fit the cards of events and write them; the figures and the hash of the card for `labels`, and the rows by file."""
+    Example: upload-gate fit events transactions.jsonl.gz --labels immediate --out models
+    """
+    require_fit()
     from streams.lab.events import read_events
 
-    return write_cards(read_events(files), out, seed, labels, without, progress)
+    figures, model_hash, rows = write_cards(read_events(files), out, seed, labels, without or (), progress_bar)
+    if output is Output.JSON:
+        emit({"model": "events", "hash": model_hash, "directory": str(out), "files": rows, **figures})
+        return
+    result(f"wrote the card of events {model_hash} to {out}")
+    say(f"fitted to the earlier events and judged on the later: AUC {figures.get('auc', 0.0):.3f}")
+    say(f"judged by a random split, which is too optimistic: AUC {figures.get('random_split_auc', 0.0):.3f}")
 
 
 def write_cards(
@@ -83,20 +65,23 @@ def write_cards(
     out: Path,
     seed: int,
     labels: str,
-    without: Sequence[str] = (),
-    progress: Callable[[float, str], None] = lambda share, what: None,
+    without: Sequence[str],
+    progress: Callable[[float, str], None],
 ) -> tuple[dict[str, float], str, dict[str, int]]:
-    """As `write_events`, for events that are read. There is always a card for judging without labels and one with them;
-    the latter is for labels that come at once where `labels` is none."""
+    """Fit the cards of events and write them; the figures and the hash of the card for `labels`, and the rows by file.
+
+    There is always a card for judging without labels and one with them; the latter is for labels that come at once where
+    `labels` is none.
+    """
     from streams.files.event_cards import EventModel, write_event_model
     from streams.files.models import Provenance
     from streams.lab.events import Labels, judge_events
-    from streams.lab.fit_events import fit_events
+    from streams.lab.fit_events import fit_events as fit_card
 
     delay = Labels.IMMEDIATE if labels == Labels.NONE else labels
     judged = judge_events(stream, delay, progress=lambda share: progress(0.2 * share, "counted"))
-    plain = fit_events(judged, seed, (*without, "labels"), lambda share, what: progress(0.2 + 0.3 * share, what))
-    labelled = fit_events(judged, seed, without, lambda share, what: progress(0.5 + 0.5 * share, what))
+    plain = fit_card(judged, seed, (*without, "labels"), lambda share, what: progress(0.2 + 0.3 * share, what))
+    labelled = fit_card(judged, seed, without, lambda share, what: progress(0.5 + 0.5 * share, what))
     model = EventModel(plain.card, labelled.card, judged.kept, stream.times[-1], stream.by_time, delay)
     about = _figures(plain) | {f"with_labels_{name}": value for name, value in _figures(labelled).items()}
     write_event_model(model, Provenance(stream.rows, seed, about), out)
@@ -104,12 +89,7 @@ def write_cards(
 
 
 def _figures(fit: EventFit) -> dict[str, float]:
-    return {
-        f"{prefix}{name}": value
-        for prefix, of in (("", fit.later), ("random_split_", fit.random))
-        for name, value in asdict(of).items()
-        if value is not None
-    }
+    return flat(fit.later) | flat(fit.random, "random_split_")
 
 
 def _kept_before(stream: EventStream, model: EventModel) -> Kept | None:
@@ -129,7 +109,6 @@ def evaluate_events(
     labels: str,
     without: Sequence[str],
     output: Output,
-    require_fit: Callable[[], None],
 ) -> None:
     """Judge each event as it comes. Where `models` holds no card, one is fitted to the earlier events for the later."""
     from streams.files.event_cards import read_event_model

@@ -11,10 +11,10 @@ import typer
 
 from gate.cli.output import Output, OutputFlag, emit, result, say
 from gate.errors import SettingInvalid
-from streams.account_commands import SCORECARD, shown
-from streams.event_commands import LabelsOption, write_cards
-from streams.feature_models import FeatureModels, feature_models
-from streams.model_options import FilesArgument, SeedOption, WithoutOption, progress_bar, require_fit
+from streams.model_commands.accounts import SCORECARD, shown
+from streams.model_commands.events import LabelsOption, write_cards
+from streams.model_commands.feature_models import FeatureModels, feature_models
+from streams.model_commands.options import FilesArgument, SeedOption, WithoutOption, progress_bar, require_fit
 
 if TYPE_CHECKING:
     from streams.lab.detection_figures import DetectionFigures

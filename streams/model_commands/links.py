@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +11,8 @@ import typer
 
 from gate.cli.output import Output, OutputFlag, emit, result, say
 from gate.errors import OperatorError
+from streams.model_commands.figures import flat, shown
+from streams.model_commands.options import SeedOption, progress_bar, require_fit
 
 if TYPE_CHECKING:
     from streams.lab.detection_figures import DetectionFigures
@@ -30,59 +31,52 @@ NegativesOption = Annotated[
 ]
 
 
-def links_command(
-    require_fit: Callable[[], None], progress: Callable[[float, str], None]
-) -> Callable[[list[Path], Path, int, Path | None, Output], None]:
-    """The command `fit links`; `require_fit` and `progress` are what all fits share."""
+def fit_links(
+    files: LinkFilesArgument,
+    out: Annotated[Path, typer.Option("--out", help="Directory for the model; created if it is missing.")],
+    seed: SeedOption = 1,
+    negatives: NegativesOption = None,
+    output: OutputFlag = Output.TEXT,
+) -> None:
+    """Fit the models of links and of names to abusive and honest links and write them to a directory.
 
-    def fit_links(
-        files: LinkFilesArgument,
-        out: Annotated[Path, typer.Option("--out", help="Directory for the model; created if it is missing.")],
-        seed: Annotated[int, typer.Option(help="The same rows and the same seed give the same model.")] = 1,
-        negatives: NegativesOption = None,
-        output: OutputFlag = Output.TEXT,
-    ) -> None:
-        """Fit the models of links and of names to abusive and honest links and write them to a directory.
+    The fit always adds honest hosts from an installed package, and generated names on shared hosting.
 
-        The fit always adds honest hosts from an installed package, and generated names on shared hosting.
+    Example: upload-gate fit links scam_links.csv.gz rows.jsonl.gz --negatives honest.txt --out models
+    """
+    require_fit()
+    from streams.core.models.alphabet import build_alphabet
+    from streams.files.link_models import write_link_model
+    from streams.files.models import Provenance
+    from streams.files.name_models import write_name_model
+    from streams.files.public_suffixes import load_web_links
+    from streams.lab.fit_links import fit_links as fit_models
+    from streams.lab.link_sources import links_to_fit
 
-        Example: upload-gate fit links scam_links.csv.gz rows.jsonl.gz --negatives honest.txt --out models
-        """
-        require_fit()
-        from streams.core.models.alphabet import build_alphabet
-        from streams.files.link_models import write_link_model
-        from streams.files.models import Provenance
-        from streams.files.name_models import write_name_model
-        from streams.files.public_suffixes import load_web_links
-        from streams.lab.fit_links import fit_links
-        from streams.lab.link_sources import links_to_fit
-
-        web = load_web_links()
-        given = links_to_fit(files, negatives, web, seed)
-        fit = fit_links(given.sources, build_alphabet(), web, seed, progress)
-        figures = _numbers(fit.grouped, "") | _numbers(fit.random, "random_split_") | _numbers(fit.later, "later_")
-        write_link_model(fit.model, Provenance(given.counts, seed, figures), out)
-        write_name_model(fit.names, Provenance(given.counts, seed, {"weight": fit.names.weight}), out)
-        if output is Output.JSON:
-            emit(
-                {
-                    "model": "links",
-                    "hash": fit.model.hash,
-                    "names": fit.names.hash,
-                    "directory": str(out),
-                    "files": given.counts,
-                    **figures,
-                }
-            )
-            return
-        result(f"wrote the link model {fit.model.hash} and the name model {fit.names.hash} to {out}")
-        say(_text("judged by folds that split no site", fit.grouped))
-        say(_text("judged by a random split, which is too optimistic", fit.random))
-        if fit.later is not None:
-            say(_text("judged on sites first seen after those it was fitted on", fit.later))
-        say("scams move on: fit it again when the list of abusive links has grown")
-
-    return fit_links
+    web = load_web_links()
+    given = links_to_fit(files, negatives, web, seed)
+    fit = fit_models(given.sources, build_alphabet(), web, seed, progress_bar)
+    figures = flat(fit.grouped) | flat(fit.random, "random_split_") | flat(fit.later, "later_")
+    write_link_model(fit.model, Provenance(given.counts, seed, figures), out)
+    write_name_model(fit.names, Provenance(given.counts, seed, {"weight": fit.names.weight}), out)
+    if output is Output.JSON:
+        emit(
+            {
+                "model": "links",
+                "hash": fit.model.hash,
+                "names": fit.names.hash,
+                "directory": str(out),
+                "files": given.counts,
+                **figures,
+            }
+        )
+        return
+    result(f"wrote the link model {fit.model.hash} and the name model {fit.names.hash} to {out}")
+    say(_text("judged by folds that split no site", fit.grouped))
+    say(_text("judged by a random split, which is too optimistic", fit.random))
+    if fit.later is not None:
+        say(_text("judged on sites first seen after those it was fitted on", fit.later))
+    say("scams move on: fit it again when the list of abusive links has grown")
 
 
 def evaluate_links(files: list[Path], models: Path | None, negatives: Path | None, output: Output) -> None:
@@ -133,16 +127,7 @@ def evaluate_links(files: list[Path], models: Path | None, negatives: Path | Non
         say(f"{us_per_row:.1f} µs a row")
 
 
-def _numbers(figures: DetectionFigures | None, prefix: str) -> dict[str, float]:
-    if figures is None:
-        return {}
-    return {f"{prefix}{name}": value for name, value in asdict(figures).items() if value is not None}
-
-
 def _text(title: str, figures: DetectionFigures) -> str:
-    def shown(value: float | None) -> str:
-        return "unknown" if value is None else f"{value:.3f}"
-
     return (
         f"{title}: {figures.rows:,} links, {figures.positives:,} abusive; AUC {shown(figures.auc)}, recall "
         f"{shown(figures.recall_at_1pct_fpr)} at 1 % and {shown(figures.recall_at_01pct_fpr)} at 0.1 % false positives"
