@@ -155,7 +155,7 @@ class Replies(asyncio.Protocol):
             enough.set_exception(TimeoutError())
 
     def _may_come(self, polls: int) -> bool:
-        """Whether what came before the deadline may not be read yet, with so many turns left."""
+        """Whether a reply that came before the deadline may still be unread, with so many turns of the loop left."""
         return polls > 0 or (polls > -POLLS_OF_A_PART and bool(self._reader.has_data()))
 
     @staticmethod
