@@ -140,7 +140,7 @@ async def supervise(settings: Settings, workers: int, environment: Mapping[str, 
     load_policy(settings.policy)
     tokens_of(settings, lambda text: None)
     with listening(settings.host, settings.port, f"{PREFIX}PORT"):
-        pass  # another gate on the port would share it without a word
+        pass  # the kernel would let another gate share the port without an error
     pool = [Worker(number, settings, environment) for number in range(1, workers + 1)]
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -87,7 +87,7 @@ def test_an_audit_log_is_verified_all_the_same(frozen: str, capsys: pytest.Captu
     "typed",
     [
         ("pause", "--class", "new", "--for", "10m", "--reason", "raid", "--yes"), ("release", "p-1", "--yes"),
-        ("release", "--all", "--yes"), ("extend", "p-1", "--for", "1h"), ("approve", "p-1", "--yes"), ("drill",),
+        ("release", "--all", "--yes"), ("extend", "p-1", "--for", "1h"), ("approve", "p-1", "--yes"),
     ],
     ids=" ".join,
 )  # fmt: skip
