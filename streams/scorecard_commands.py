@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -20,6 +20,8 @@ scorecard = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
+
+SMALL: Final = 0.01
 
 
 @scorecard.callback()
@@ -77,17 +79,24 @@ def families_json(card: Scorecard) -> dict[str, dict[str, float]]:
         found[family] = {
             "terms": len(terms),
             "adds_at_most": round(most, 4),
-            "risk_alone": round(probability(from_ + most), 4),
+            "risk_alone": round(probability(from_ + most), 6),
         }
     return found
 
 
 def check_lines(file: Path, card: Scorecard) -> list[str]:
     """A valid scorecard as lines for people."""
-    lines = [f"{file} is valid, scorecard {card.hash}: {len(card.terms)} terms, risk {card.base:.3f} without evidence"]
+    lines = [
+        f"{file} is valid, scorecard {card.hash}: {len(card.terms)} terms, risk {_shown(card.base)} without evidence"
+    ]
     for family, found in families_json(card).items():
         lines.append(
             f"  {family:<10} {counted(int(found['terms']), 'term'):<9} adds {found['adds_at_most']:.2f} at most, which alone "
-            f"leads to a risk of {found['risk_alone']:.3f}"
+            f"leads to a risk of {_shown(found['risk_alone'])}"
         )
     return lines
+
+
+def _shown(risk: float) -> str:
+    """A risk with three digits after the point, a small one with two digits that are not 0."""
+    return f"{risk:.3f}" if risk >= SMALL else f"{risk:.2g}"

@@ -7,11 +7,15 @@ here: refusing a few uploads too many is the safe side.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import islice
 
 from gate.core.limits.gcra import GRACE_US, Refusal, take
 from gate.core.limits.limit import EntityBuckets, EntityLimits, Limit
 
 MAX_BUCKETS = 100_000
+SHARED = ("platform", "class:")
+"""How the entities are named from which uploads of all accounts take."""
+LEAST_LOOKED_AT = 16
 NOTHING_REFUSED: tuple[Refusal | None, tuple[str, ...]] = (None, ())
 
 
@@ -79,7 +83,7 @@ class LocalBuckets:
             return Refusal(refusing, longest_us), ()
         self._count += more
         if self._count > self._max_buckets:
-            self._forget(now_us)
+            self._forget()
         return NOTHING_REFUSED
 
     def _restore(
@@ -109,7 +113,7 @@ class LocalBuckets:
             self._tats.setdefault(entity, {})[name] = tat_us
         self._count += len(tats)
         if self._count > self._max_buckets:
-            self._forget(now_us)
+            self._forget()
         return answer
 
     def _rows_of(self, limits: EntityLimits) -> tuple[bool, Sequence[_Row] | None]:
@@ -142,17 +146,19 @@ class LocalBuckets:
         cost_us = whole_us * self._instances
         return cost_us, max(tolerance_us, cost_us) if whole_us <= tolerance_us else tolerance_us
 
-    def _forget(self, now_us: int) -> None:
-        """Drop the buckets that are full again. If that is not enough, drop the entities that were added first until a
-        tenth is free."""
-        kept: dict[str, dict[str, int]] = {}
-        for entity, tats in self._tats.items():
-            if left := {name: tat for name, tat in tats.items() if tat > now_us}:
-                kept[entity] = left
-        count = sum(map(len, kept.values()))
-        if count > self._max_buckets:
-            for entity in list(kept):
-                if count <= self._max_buckets * 9 // 10:
-                    break
-                count -= len(kept.pop(entity))
-        self._tats, self._count = kept, count
+    def _forget(self) -> None:
+        """Drop entities until a hundredth is free: of some that were added first, those that would be full first, but none that
+        all uploads share. Whoever has many accounts would else fill such a bucket anew, or that of a device. The others
+        of them go behind the rest."""
+        least = self._max_buckets * 99 // 100
+        while self._count > least:
+            looked_at = list(islice(self._tats, max(LEAST_LOOKED_AT, len(self._tats) // 50)))
+            own = [entity for entity in looked_at if not entity.startswith(SHARED)]
+            if not own and len(looked_at) == len(self._tats):
+                return
+            own.sort(key=lambda entity: max(self._tats[entity].values()))
+            for entity in own[: len(own) // 2 + 1]:
+                self._count -= len(self._tats.pop(entity))
+            for entity in looked_at:
+                if (tats := self._tats.pop(entity, None)) is not None:
+                    self._tats[entity] = tats

@@ -29,10 +29,12 @@ from gate.core.fields.required import problem_with
 from gate.core.fields.rules import MAX_LINKS, MAX_TEXT_CHARS
 from gate.core.media import Media
 from gate.core.request import CheckRequest
-from gate.errors import OperatorError
+from gate.errors import FileInvalid
 from gate.records.complaints import plain_complaint
 
 MAX_ROW_BYTES = 1 << 20
+MOST_NAMED = 5
+"""Rows that cannot be used and are named at once."""
 MAX_TIME_S = 32_503_680_000
 """The year 3000. A larger number is not a time in seconds."""
 SYNTHETIC_START_S = 1_600_000_000
@@ -46,11 +48,11 @@ BENIGN, ABUSIVE, UNLABELLED = 0, 1, -1
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class RowInvalid(OperatorError):
-    """A row that cannot be used: names file, line and field."""
+class RowInvalid(FileInvalid):
+    """A row that cannot be used: names file, line and field. `others` are such rows behind it, a line of the message each."""
 
-    def __init__(self, file: Path, line: int | None, problem: str) -> None:
-        super().__init__(f"{file}: {problem}" if line is None else f"{file}:{line}: {problem}")
+    def __init__(self, file: Path, line: int | None, problem: str, others: Sequence[str] = ()) -> None:
+        super().__init__([f"{file}: {problem}" if line is None else f"{file}:{line}: {problem}", *others])
         self.file = file
         self.line = line
 
@@ -246,11 +248,12 @@ def is_account(account_id: str) -> bool:
 
 
 def read_rows(file: Path, any_account: bool = False) -> Iterator[tuple[int, Row]]:
-    """Line number and row of each line that is not blank. Raises RowInvalid for the first that cannot be used.
+    """Line number and row of each line that is not blank. Raises RowInvalid at the first that cannot be used; it names the
+    next ones, too.
 
     With `any_account` a row's account may be a word for unknown.
     """
-    line = 0
+    line, refused = 0, _Refused(file)
     try:
         with _open(file) as source:
             while raw := source.readline(MAX_ROW_BYTES + 1):
@@ -258,15 +261,23 @@ def read_rows(file: Path, any_account: bool = False) -> Iterator[tuple[int, Row]
                 if line == 1:
                     raw = raw.removeprefix(BOM_UTF8)  # some programs begin a file with it
                 if len(raw) > MAX_ROW_BYTES:
-                    raise RowInvalid(file, line, f"the row is longer than {MAX_ROW_BYTES:,} bytes")
+                    refused.add(line, f"the row is longer than {MAX_ROW_BYTES:,} bytes")
+                    break
                 if raw.isspace():
                     continue
-                yield line, _checked(file, line, raw, any_account)
+                try:
+                    row = _checked(raw, any_account)
+                except _Unusable as unusable:
+                    refused.add(line, str(unusable))
+                    continue
+                if not refused.count:
+                    yield line, row
     except (OSError, EOFError, gzip.BadGzipFile) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise RowInvalid(file, line + 1 if line else None, f"cannot be read: {reason}") from None
     except gzip.zlib.error as error:  # type: ignore[attr-defined]
         raise RowInvalid(file, line + 1, f"cannot be read: {error}") from None
+    refused.tell()
 
 
 def _open(file: Path) -> gzip.GzipFile | BufferedReader:
@@ -275,26 +286,54 @@ def _open(file: Path) -> gzip.GzipFile | BufferedReader:
     return gzip.open(file, "rb") if packed else file.open("rb")
 
 
-def _checked(file: Path, line: int, raw: bytes, any_account: bool = False) -> Row:
+class _Unusable(Exception):
+    """Says why a row cannot be used."""
+
+
+class _Refused:
+    """The rows of a file that cannot be used; the first ones are named."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._named: list[tuple[int, str]] = []
+        self.count = 0
+
+    def add(self, line: int, problem: str) -> None:
+        self.count += 1
+        if len(self._named) < MOST_NAMED:
+            self._named.append((line, problem))
+
+    def tell(self) -> None:
+        """Raises RowInvalid if there is any."""
+        if not self.count:
+            return
+        (line, problem), *others = self._named
+        more = [f"{self._file}:{number}: {why}" for number, why in others]
+        if self.count > len(self._named):
+            more.append(f"and {self.count - len(self._named):,} more of the rows of {self._file} that cannot be used")
+        raise RowInvalid(self._file, line, problem, more)
+
+
+def _checked(raw: bytes, any_account: bool = False) -> Row:
     try:
         given = parse(raw)
         row = msgspec.convert(given, Row)
     except UnicodeEncodeError:
-        raise RowInvalid(file, line, f"field {_with_half_a_character(given)}: holds half a character") from None
+        raise _Unusable(f"field {_with_half_a_character(given)}: holds half a character") from None
     except msgspec.ValidationError as error:
-        raise RowInvalid(file, line, _named(str(error))) from None
+        raise _Unusable(_named(str(error))) from None
     except NotJson as error:
-        raise RowInvalid(file, line, f"is not JSON: {error}; each line is one row as a JSON object") from None
+        raise _Unusable(f"is not JSON: {error}; each line is one row as a JSON object") from None
     try:
         if not any_account:
             read_fields({"account": {"id": row.account_id}}, MessageType.ROW)
     except FieldRefused as refused:
-        raise RowInvalid(file, line, f"field account_id: {problem_with(refused)}") from None
+        raise _Unusable(f"field account_id: {problem_with(refused)}") from None
     for name, moment in (("t", row.t), ("account_created_at", row.account_created_at)):
         if moment is not None and not 0 <= moment < MAX_TIME_S:
-            raise RowInvalid(file, line, f"field {name}: {moment} is not a time in seconds since 1970")
+            raise _Unusable(f"field {name}: {moment} is not a time in seconds since 1970")
     if row.label not in (BENIGN, ABUSIVE, UNLABELLED):
-        raise RowInvalid(file, line, f"field label: {row.label} is none of 0, 1 and -1")
+        raise _Unusable(f"field label: {row.label} is none of 0, 1 and -1")
     return row
 
 

@@ -251,6 +251,18 @@ def test_prometheus_beside_the_gates_reaches_every_target_that_compose_names() -
     assert services["worker"]["environment"]["UPLOAD_GATE_WORKER_METRICS_HOST"] == "0.0.0.0"
 
 
+def test_what_compose_runs_writes_its_data_into_its_volume() -> None:
+    services = msgspec.yaml.decode((DEPLOY / "compose.yaml").read_text())["services"]
+    mounted = {name: [each.split(":")[1] for each in service.get("volumes", ())] for name, service in services.items()}
+    dockerfile = (DEPLOY / "Dockerfile").read_text()
+
+    assert services["kafka"]["environment"]["KAFKA_LOG_DIRS"] in mounted["kafka"]
+    assert "--storage.tsdb.path=/prometheus" in services["prometheus"]["command"]
+    assert "/prometheus" in mounted["prometheus"]
+    for name in ("gate", "worker"):
+        assert f"UPLOAD_GATE_STATE={mounted[name][0]}\n" in dockerfile
+
+
 def test_the_page_names_every_file_beside_it() -> None:
     for name in (
         "prometheus/hosts.yml",

@@ -311,6 +311,44 @@ def test_own_buckets_stay_within_their_size_and_forget_the_full_ones_first() -> 
     assert buckets.take((long,), 0, START_US + 1_000_000)[0] is not None
 
 
+@pytest.mark.parametrize("shared", ["platform", "class:new"])
+def test_own_buckets_of_many_accounts_give_no_tokens_back_to_what_they_share(shared: str) -> None:
+    buckets, hour_us = LocalBuckets(1, max_buckets=100), 3_600_000_000
+    together = one_limit(shared, "shared", Rate(150, hour_us, 150))
+
+    let_in = [
+        buckets.take((one_limit(f"account:{{a{n}}}", "own", Rate(10, hour_us, 10)), together), 0, START_US)[0] is None
+        for n in range(2_000)
+    ]
+
+    assert sum(let_in) == 150
+    assert len(buckets) <= 100
+
+
+def test_own_buckets_of_dozens_of_classes_stay_within_their_size() -> None:
+    buckets = LocalBuckets(1, max_buckets=100)
+
+    for n in range(40):
+        buckets.take((one_limit(f"class:{n}", "l", Rate(9, DAY_US, 9)),), 0, START_US)
+    for n in range(2_000):
+        buckets.take((one_limit(f"account:{{a{n}}}", "l", Rate(9, DAY_US, 9)),), 0, START_US)
+
+    assert len(buckets) <= 100
+    assert sum(name.startswith("class:") for name in buckets._tats) == 40
+
+
+def test_own_buckets_of_many_accounts_give_no_tokens_back_to_a_device_that_has_none_left() -> None:
+    buckets, hour_us = LocalBuckets(1, max_buckets=100), 3_600_000_000
+    device = one_limit("device:2e", "device", Rate(5, hour_us, 5))
+    while buckets.take((device,), 0, START_US)[0] is None:
+        pass
+
+    for n in range(2_000):
+        buckets.take((one_limit(f"account:{{a{n}}}", "own", Rate(10, hour_us, 10)),), 0, START_US)
+
+    assert buckets.take((device,), 0, START_US)[0] is not None
+
+
 async def test_redis_compiles_the_script_of_a_class_with_twenty_limits_on_each_of_five_entities(redis_url: str) -> None:
     def twenty(subject: str) -> EntityLimits:
         return EntityLimits(tuple(Limit(f"{subject} {n}", Rate(3, 60_000_000, 3)) for n in range(20)))

@@ -194,6 +194,25 @@ def test_a_bad_row_is_named_by_file_line_and_field(file: Path, bad: object, said
     assert caught.value.exit_code == 2
 
 
+def test_the_first_five_bad_rows_are_named_at_once_and_the_others_are_counted(file: Path) -> None:
+    bad = [row(label=3), "{not json", row(t=-1)]
+
+    with pytest.raises(RowInvalid) as few:
+        read(written(file, row(), *bad, row()))
+    with pytest.raises(RowInvalid) as many:
+        read(written(file, row(), *bad, row(), *bad, row()))
+
+    lines = str(few.value).splitlines()
+    assert [line.split(": ")[0] for line in lines] == [f"{file}:{number}" for number in (2, 3, 4)]
+    assert "field label" in lines[0]
+    assert "is not JSON" in lines[1]
+    assert "field t" in lines[2]
+    *named, last = str(many.value).splitlines()
+    assert [line.split(": ")[0] for line in named] == [f"{file}:{number}" for number in (2, 3, 4, 6, 7)]
+    assert last == f"and 1 more of the rows of {file} that cannot be used"
+    assert few.value.line == many.value.line == 2
+
+
 def test_a_row_that_is_too_long_is_refused_without_reading_it_whole(file: Path) -> None:
     with pytest.raises(RowInvalid, match=r":2: the row is longer than 1,048,576 bytes"):
         read(written(file, row(), row(text="x" * MAX_ROW_BYTES)))

@@ -39,6 +39,18 @@ def test_a_valid_scorecard_is_told_in_lines(tmp_path: Path) -> None:
     assert lines[2].split() == "text 2 terms adds 2.00 at most, which alone leads to a risk of 0.131".split()  # noqa: SIM905
 
 
+def test_a_small_risk_is_told_with_digits_that_are_not_zero(tmp_path: Path) -> None:
+    file = tmp_path / "card.toml"
+    file.write_text(TOP.replace("0.02", "0.000123") + TERM.format("burst", 1))
+
+    first, tempo = checked(file).stdout.splitlines()
+    told = json.loads(checked(file, "-o", "json").stdout)
+
+    assert first.endswith("1 terms, risk 0.00012 without evidence")
+    assert tempo.endswith("leads to a risk of 0.00033")
+    assert told["families"]["tempo"]["risk_alone"] == 0.000334
+
+
 def test_every_term_that_is_wrong_is_named_at_once(tmp_path: Path) -> None:
     file = tmp_path / "card.toml"
     file.write_text(TOP + TERM.format("burst", -1) + TERM.format("spam", 1) + TERM.format("brust", 1))
