@@ -77,7 +77,7 @@ class BoardInForce:
             return False  # a store returns the same object as long as its document does not change
         self._heard = board
         merged = merge(self.board, board)
-        if self.store_clock.known:  # by a clock that may be days ahead, a pause in force would be forgotten
+        if self.store_clock.known:  # an unmeasured clock may be days ahead, and would have a pause in force forgotten
             merged = forget_ended(merged, self.store_now_us())
         if merged == self.board:
             return False

@@ -53,7 +53,7 @@ class DecideAlone:
             decision = decide(request, class_, pauses, policy, now_us, Shed(standing, SHED_RETRY_US, now_us), NO_STORE)
         else:
             self._counts.store_errors["unavailable" if isinstance(error, StoreUnavailable) else "fault"] += 1
-            # of an account of which nothing is known only the board can say more than its buckets do
+            # an unknown account has no score or override: only the board can refuse it before its buckets
             if standing is not UNKNOWN or not needs_store(pauses, policy):
                 alone = TakeResult(standing, False, False, None, (), now_us)
                 decision = decide(request, class_, pauses, policy, now_us, alone, NO_STORE)

@@ -87,7 +87,7 @@ class LeasedTakes:
         return list(self._leases.values())
 
     def held(self) -> dict[tuple[str, str], int]:
-        """How many units this gate holds, by entity and limit. What a class has reserved is of a limit of its own."""
+        """How many units this gate holds, by entity and limit. The reserved part of a class is a limit of its own."""
         found: dict[tuple[str, str], int] = {}
         for lease in self._leases.values():
             key = lease.entity, lease.limit.name

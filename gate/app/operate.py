@@ -181,7 +181,7 @@ class Operate:
                     raise ControlRefused(f"pause {id_} already lasts {left} more", f"to end it earlier, release {id_}")
                 mode = PauseMode.ENFORCE if enforce else pause.mode
                 takes_over = pause.machine and not machine
-                # whoever makes it act has set it, and is the one who may take it back alone
+                # the person who enforces or takes over a pause becomes its owner, who may release it alone
                 is_set_now = takes_over or mode is not pause.mode
                 longer = replace(
                     pause, rev=rev, expires_at_us=max(expires_us, pause.expires_at_us), mode=mode,

@@ -110,7 +110,7 @@ def _approval_of(change: PauseChange, before: Pause | None, by: str, authority: 
 
 def _alone_text(authority: Authority, change: PauseChange, broken: tuple[TwoPersonRule, ...]) -> str:
     if not authority.alone_us or broken == (TwoPersonRule.LONG,):
-        return ""  # how long one person may set is in the meaning of the rule
+        return ""  # the sentence about this rule already says how long one person may pause
     alone = duration_text(authority.alone_us)
     if change is PauseChange.RELEASE:
         return f"; alone, only the one who set it may release it, within {alone} of its start"

@@ -31,6 +31,7 @@ from gate.cli.with_kafka import SAY_AFTER_S, topics_of_command, waiting_for
 from gate.core.pause.board import Board
 from gate.core.pause.entry import Pause
 from gate.errors import (
+    AccessRefused,
     ControlRefused,
     NotConverged,
     NotPermitted,
@@ -285,4 +286,6 @@ def not_written(error: StoreUnavailable, addresses: Addresses, remedy: str) -> S
     """The error for a change that the store did not confirm. Its answer may have been lost after the write."""
     look = f"Look with {addresses.command('status')} whether the change was written."
     said = look if error.was_reached else "Nothing was written."
+    if isinstance(error, AccessRefused):
+        return AccessRefused(error.problem.rstrip("."), f"{error.remedy.rstrip('.')}. {said} {remedy}")
     return StoreUnavailable(error.problem.rstrip("."), f"{said} {remedy}")

@@ -48,4 +48,4 @@ async def _keep(addresses: Addresses, admin: str | None) -> None:
             asyncio.get_running_loop().add_signal_handler(number, keeping.cancel)
         await asyncio.wait((keeping,))
         if not keeping.cancelled():
-            keeping.result()  # a fault of ours is no end by a signal
+            keeping.result()  # raises the keeper's own error, if no signal ended it

@@ -121,7 +121,7 @@ class _Run:
             began = time.monotonic()
             if not system.start():
                 return 0
-            self._messages.clear()  # how it started is no news any more once it is up
+            self._messages.clear()  # the running system shows no messages of its start
             self._greet(plan, time.monotonic() - began)
             self._watch(plan, system)
         return 0

@@ -266,7 +266,7 @@ def decide(
             )
         ):
             strongest = _walk(_STORE_STAGES, strongest, answer, class_, policy)
-    if risk is not None and standing.as_of_us != answer.now_us:  # the store nearly always tells it as of just then
+    if risk is not None and standing.as_of_us != answer.now_us:  # nearly always the two times are equal
         risk = standing.risk_now(answer.now_us)
     return Decision(
         request.upload_id,

@@ -91,7 +91,7 @@ class LimitRule:
     def limits_of(self, class_: str) -> tuple[Limit, ...]:
         """The limits of an upload of the class by this rule: one, or a reserve of the class and the rest."""
         rate = self.rates[class_]
-        rest = 1 - sum(round(share, 3) for share in self.reserved.values())  # a part is of whole thousandths
+        rest = 1 - sum(round(share, 3) for share in self.reserved.values())  # shares are whole thousandths
         whole = Limit(
             self.name,
             rate.part(rest) if self.reserved else rate,

@@ -323,7 +323,7 @@ def _limits(table: TomlTable, classes: Mapping[str, Thresholds], known: KnownVal
         _check_length(table, name)
         entry = table.table(name)
         subject = entry.choice("on", Subject, None) or Subject.ACCOUNT
-        unit = entry.choice("unit", Unit, Unit.UPLOADS) or Unit.BYTES  # of a wrong one only the unit is complained of
+        unit = entry.choice("unit", Unit, Unit.UPLOADS) or Unit.BYTES  # a wrong unit is one complaint, not several
         per_us = 1 if unit is Unit.IN_FLIGHT else entry.duration_us("per", None)
         mode = entry.choice("mode", Mode, Mode.ENFORCE) or Mode.ENFORCE
         on_store_error = entry.choice("on_store_error", OnStoreError, OnStoreError.LOCAL) or OnStoreError.LOCAL

@@ -40,7 +40,7 @@ class ReasonTexts:
 
 
 def _with_value(text: str, value: float | None) -> str:
-    """The text with the value seen. How far something holds that is not known is told as unknown, and not as held."""
+    """The text with the value. Without one, a text about a degree says that it is unknown whether the rest holds."""
     if value is None and text.endswith(DEGREE):
         return f"{UNKNOWN} whether {text.removesuffix(DEGREE)}"
     return text.replace("{}", UNKNOWN if value is None else number_text(value))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -37,6 +38,7 @@ class PolicyInForce:
         self._say = say
         self._also = also
         self._read: str | None = None
+        self._again = asyncio.Event()
 
     @property
     def document(self) -> PolicyFile:
@@ -44,41 +46,54 @@ class PolicyInForce:
         return self._loaded
 
     def reload(self) -> None:
-        """Read the file now, and put it into force if it is valid. Never raises."""
+        """Have `watch` read the file now, also if it has not changed."""
         self._read = None
-        self._try(_text_of(self._path))
+        self._again.set()
 
     async def watch(self, every_s: float = READ_EVERY_S) -> None:
         """Read the file every `every_s` seconds, and put what changed into force, until cancelled."""
-        if self._path is None:
-            await asyncio.Event().wait()
+        within_s = None if self._path is None else every_s  # the packaged policy changes only with the package
         while True:
-            # in a thread: a file on a network may take long
-            self._try(await asyncio.to_thread(_text_of, self._path))
-            await asyncio.sleep(every_s)
+            self._again.clear()
+            await self.read()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(within_s):
+                    await self._again.wait()
 
-    def _try(self, text: str | PolicyInvalid) -> None:
-        """Put `text` into force. The same text is judged once, and why it is refused is logged once."""
+    async def read(self) -> None:
+        """Read the file, and put it into force if it is valid. The same text is judged once. Never raises."""
+        # in a thread: a file on a network may take long, and one that denies many accounts takes long to read
+        text = await asyncio.to_thread(_text_of, self._path)
         told = str(text)
         if told == self._read:
             return
+        judged = await asyncio.to_thread(_judged, text, str(self._path or "the packaged policy"))
         self._read = told
-        try:
-            if isinstance(text, PolicyInvalid):
-                raise text
-            loaded = parse_policy_file(text, str(self._path or "the packaged policy"))
-        except PolicyInvalid as error:
-            self.problem = str(error)
+        self._take(judged)
+
+    def _take(self, judged: PolicyFile | PolicyInvalid) -> None:
+        """Put a policy into force. Why one is refused is logged once."""
+        if isinstance(judged, PolicyInvalid):
+            self.problem = str(judged)
             self._check.counts.policy_rejected += 1
-            self._say(f"the policy is not changed, {self._check.policy.hash} stays in force: {error}")
+            self._say(f"the policy is not changed, {self._check.policy.hash} stays in force: {judged}")
             return
         was_wrong, self.problem = self.problem is not None, None
-        if loaded.policy.hash != self._check.policy.hash:
-            self._check.policy, self._loaded = loaded.policy, loaded
-            self._also(loaded.policy)
-            self._say(f"policy {loaded.policy.hash} is in force")
+        if judged.policy.hash != self._check.policy.hash:
+            self._check.policy, self._loaded = judged.policy, judged
+            self._also(judged.policy)
+            self._say(f"policy {judged.policy.hash} is in force")
         elif was_wrong:
-            self._say(f"the policy file is valid again, {loaded.policy.hash} stays in force")
+            self._say(f"the policy file is valid again, {judged.policy.hash} stays in force")
+
+
+def _judged(text: str | PolicyInvalid, name: str) -> PolicyFile | PolicyInvalid:
+    if isinstance(text, PolicyInvalid):
+        return text
+    try:
+        return parse_policy_file(text, name)
+    except PolicyInvalid as error:
+        return error
 
 
 def _text_of(path: Path | None) -> str | PolicyInvalid:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from gate.core.pause.board import Board, merge
-from gate.errors import LocalServerError, OperatorError, StateUnreadable
+from gate.errors import LocalServerError, OperatorError, StateUnreadable, file_problem
 from gate.policyfile import load_policy
 from gate.serve.server import listening, serving
 from gate.serve.service_tokens import tokens_of
@@ -88,9 +88,12 @@ class Worker:
     async def _once(self) -> str:
         """Run it once to its end, and return how it ended."""
         _hand_down_board(self._settings)
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "gate.cli.main", "serve", env=self._environment, stdin=PIPE
-        )
+        try:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "gate.cli.main", "serve", env=self._environment, stdin=PIPE
+            )
+        except OSError as error:  # the machine may lack memory or files for a moment, and the other processes go on
+            return f"could not be started ({file_problem(error)})"
         self._process = process
         if self._stop.is_set():  # while the process was started there was none to stop
             self.stop()
@@ -137,7 +140,7 @@ async def supervise(settings: Settings, workers: int, environment: Mapping[str, 
     load_policy(settings.policy)
     tokens_of(settings, lambda text: None)
     with listening(settings.host, settings.port, f"{PREFIX}PORT"):
-        pass  # another gate on the port would share it without a word
+        pass  # the kernel would let another gate share the port without an error
     pool = [Worker(number, settings, environment) for number in range(1, workers + 1)]
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -11,7 +11,7 @@ Memory is bounded, as each table of entries is.
 Labels come late in a running system. A removal by others and a report of the upload say `learn(event, now, 1)` with
 the upload's event, a passed challenge says 0. The worker does not feed these counters: those of a source would follow
 from its own events alone, but those of targets, places and kinds cross partitions and would not be exact under a
-replay. What accounts share is counted by the crowd there.
+replay. In a worker the crowd counts what accounts share.
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ class Unreadable(Exception):
         self.detail = detail
 
 
-# What nearly every event is: no unknown field, ids of at most 64 characters (so at most 256 bytes of UTF-8), times with
+# Nearly every event: no unknown field, ids of at most 64 characters (so at most 256 bytes of UTF-8), times with
 # their zone. A quick look says whether the table would change anything in it.
 _Id = Annotated[str, msgspec.Meta(min_length=1, max_length=SHORT_CHARS)]
 _Label = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_LABEL_CHARS)]
@@ -119,7 +119,7 @@ class _Reported(Reported, frozen=True, tag="reported", forbid_unknown_fields=Tru
     at: _Time
     account: _Account
     upload_id: _Id | None = None
-    reporter: None = None  # the thorough reader's, as nothing hangs on its speed
+    reporter: None = None  # read field by field, as reports are rare
     reason: _Label | None = None
     reporter_created_at: None = None
 

@@ -168,7 +168,7 @@ def _nearly(part: str) -> bool:
     size = len(part)
     mine = {part[i : i + 2] for i in range(size - 1)}
     theirs = [_WITH_PAIR[pair] for pair in mine if pair in _WITH_PAIR]
-    if 2 * len(theirs) < _CLOSE * (len(mine) + _FEWEST_PAIRS):  # of no name enough, whichever it is
+    if 2 * len(theirs) < _CLOSE * (len(mine) + _FEWEST_PAIRS):  # too few for any of the names
         return False
     shared: dict[int, int] = {}
     for numbers in theirs:

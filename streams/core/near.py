@@ -109,7 +109,7 @@ class NearHashes:
         samples = self._samples.take(cells.ravel(), axis=0)
         samples ^= sampled.reshape(-1, 1)
         alike = np.bitwise_count(samples) <= self._shape.sample_distance
-        eights = np.flatnonzero(alike.reshape(-1).view(np.uint64))  # most of eight are false together
+        eights = np.flatnonzero(alike.reshape(-1).view(np.uint64))  # most groups of eight hold no match
         within, lane = np.nonzero(alike.reshape(-1, 8)[eights])
         at = eights[within] * 8 + lane
         cell, place = np.divmod(at, CELL)

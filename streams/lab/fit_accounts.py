@@ -58,7 +58,7 @@ READ_BY_CAPTIONS: Final = frozenset(
     ("caption_length", "upper_share", "digit_share", "punctuation_share", "space_share", "caption_odds_deviation")
 )  # fmt: skip
 """Features of style that a caption model of the same site reads in each caption too. Beside such a model they count
-twice, and bots of other kinds rank worse. How far its log odds are spread is one of them: the models that read training
+twice, and bots of other kinds rank worse. The spread of its log odds is one of them: the models that read training
 captions spread them otherwise than the whole model does, which distorts risks.
 """
 OF_LARGE_FAMILY: Final = 0.5
@@ -338,7 +338,7 @@ def _last_rows(vectors: Vectors) -> NDArray[np.bool_]:
 
 def calibration_weights(vectors: Vectors) -> NDArray[np.float64]:
     """Weights by which risks are calibrated: each account's last row counts, as its risk is what a check meets, and each
-    family the same. What a risk means must hold for families to come, so the few largest do not decide it."""
+    family the same. Risks must hold for families to come, so the few largest do not decide them."""
     last = _last_rows(vectors)
     accounts = np.bincount(vectors.groups, last)[vectors.groups]
     weights: NDArray[np.float64] = last / accounts

@@ -212,7 +212,7 @@ class Partitions:
             self._metrics.state_bytes.labels(partition).set(owner.accounts.bytes)
             self._metrics.partition_accounts.labels(partition).set(len(owner.accounts.states))
 
-    # from here: see partition.Around
+    # the methods of partition.Around
 
     def new_owner(self, accounts: Accounts, hooks: Hooks) -> Owner:
         """See Around."""

@@ -4,8 +4,8 @@ Every worker knows the counts of all partitions, as far as it has read them. A f
 the owner of the events partition with the feature's number. A worker that gets a partition publishes all of its hot
 facts again, as does every worker once in `SAY_AGAIN_S`. Records that could not be written are kept and written when the
 server is back, but not while their feature is another worker's: what that one has published meanwhile is newer. While a
-partition is far behind or has not opened yet, its worker publishes nothing, and everything once it has caught up. What
-stopped being hot meanwhile is then taken back: a gate would otherwise refuse new accounts there until the fact expires.
+partition is far behind or has not opened yet, its worker publishes nothing, and everything once it has caught up. It then
+takes back what stopped being hot meanwhile: a gate would otherwise refuse new accounts there until the fact expires.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ class HotFactRecords:
         if risk < LEAST_RISK:
             return None
         later = earned_risk(self._scorecard, kind, fact.accounts, fact.established, NEWBORN_US)
-        expires = today + min(KINDS[kind].days, LONGEST_DAYS - 1)  # it is said again long before
+        expires = today + min(KINDS[kind].days, LONGEST_DAYS - 1)  # it is published again long before that
         return encode_hot_fact(
             SharedFeature(_KINDS[kind], hash_, fact.accounts, fact.established, risk, expires, later)
         )
@@ -154,8 +154,8 @@ def _owner(feature: str, partitions: int) -> int:
 class HotFactPublisher(Service):
     """Writes the records of all makers to every place that answers. `close` is called at the end.
 
-    A worker owns the partitions `mine` of `partitions`. What could not be written of another partition is kept until it is
-    this worker's again; the makers then replace what is no longer true of it.
+    A worker owns the partitions `mine` of `partitions`. A record of another partition that could not be written is kept until the
+    partition is this worker's again; the makers then replace what is no longer true of it.
     """
 
     def __init__(

@@ -46,8 +46,8 @@ def _send_once(producer: Any) -> None:
     """Make `producer` fail for good where it would send a request of `SENT_ONCE` again because its answer was lost.
 
     The first copy may reach the broker late, even after its connection was closed, and then it would act on whichever
-    transaction the producer has open: a late commit makes half of that one visible. What a producer that failed has
-    sent is harmless, because the next one of the transactional id raises the epoch before anything else is sent.
+    transaction the producer has open: a late commit makes half of that one visible. The requests of a failed
+    producer are harmless, because the next one of the transactional id raises the epoch before anything else is sent.
     """
     send = producer.client.send
 

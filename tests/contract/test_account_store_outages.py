@@ -411,7 +411,7 @@ async def test_the_deadline_of_a_reloaded_policy_bounds_takes_from_then_on(tmp_p
         assert (await store.take(take_request("u"))).charged
         file.write_text(re.sub('deadline = "[0-9]+ms"', 'deadline = "60ms"', text))
 
-        in_force.reload()
+        await in_force.read()
         assert server.pid is not None
         os.kill(server.pid, signal.SIGSTOP)
         try:

@@ -12,13 +12,15 @@ from take_requests import DAY_US, MINUTE_US, NOW_US, override, score
 from waiting import eventually
 
 from gate.app.keep_board import KeepBoard
+from gate.cli.addresses import resolve_addresses
+from gate.cli.board_access import not_written
 from gate.core.limits.limit import EntityBuckets, EntityLimits, Limit, Rate
 from gate.core.limits.reservation import Report, Settlement, UploadOutcome
 from gate.core.limits.take import ClassLimits, TakeRequest
 from gate.core.pause.board import Board
 from gate.core.pause.entry import Pause
 from gate.core.pause.scope import Action, Scope
-from gate.errors import StoreUnavailable
+from gate.errors import AccessRefused, StoreUnavailable
 from gate.ports.boards import Acknowledgement
 from gate.records.score import with_bytes
 from gate.stores.redis.accounts import RedisAccountStore
@@ -121,6 +123,12 @@ async def test_neither_a_gate_nor_a_worker_may_write_a_pause_or_push_one(as_user
         with pytest.raises(StoreUnavailable, match=r"(?i)no.?perm|permission|denied|can't access|cannot access"):
             await line.execute(*command, within_s=5.0)
 
+    with pytest.raises(AccessRefused) as caught:
+        await boards.replace(before.rev, board(before.rev + 1))
+    told = str(not_written(caught.value, resolve_addresses(None, environ={}), "Repeat it with --direct kafka"))
+
+    assert "staff have the user `oncall`. Look with `upload-gate status` whether the change was written." in told
+    assert told.endswith("Repeat it with --direct kafka")
     assert await oncall.read() == before
     for each in (boards, oncall, line):
         await each.close()

@@ -281,6 +281,23 @@ async def test_a_worker_that_is_stopped_while_it_is_started_ends(
     assert worker.restarts == 0
 
 
+async def test_a_worker_that_cannot_be_started_for_a_moment_is_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "LONGEST_PAUSE_S", 0.01)
+    monkeypatch.setattr(supervisor.sys, "executable", str(tmp_path / "program"))
+    worker = a_worker(tmp_path)
+    running = asyncio.create_task(worker.run())
+    await eventually(lambda: worker.restarts >= 2)
+    script(tmp_path, "exec sleep 600")
+
+    await eventually(lambda: worker.state.pid)
+
+    worker.stop()
+    async with asyncio.timeout(30):
+        await running
+
+
 def a_worker(state: Path, **more: str) -> Worker:
     settings = read_settings({"UPLOAD_GATE_METRICS_PORT": str(free_ports(2)), "UPLOAD_GATE_STATE": str(state)})
     return Worker(1, settings, {**os.environ, **more})

@@ -87,7 +87,7 @@ def test_an_audit_log_is_verified_all_the_same(frozen: str, capsys: pytest.Captu
     "typed",
     [
         ("pause", "--class", "new", "--for", "10m", "--reason", "raid", "--yes"), ("release", "p-1", "--yes"),
-        ("release", "--all", "--yes"), ("extend", "p-1", "--for", "1h"), ("approve", "p-1", "--yes"), ("drill",),
+        ("release", "--all", "--yes"), ("extend", "p-1", "--for", "1h"), ("approve", "p-1", "--yes"),
     ],
     ids=" ".join,
 )  # fmt: skip
@@ -201,3 +201,28 @@ def test_the_line_says_that_the_worker_does_not_answer_or_scores_nothing() -> No
 
     assert "the worker does not answer: scores age" in line(mute, [])
     assert "uploads come and none is scored" in line(stuck, [])
+
+
+async def test_a_board_whose_reader_met_a_fault_is_not_taken_for_read_and_is_read_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tries = 0
+
+    async def read(store: KafkaBoardStore) -> None:
+        nonlocal tries
+        tries += 1
+        store._end = {}
+        if tries == 1:
+            raise ZeroDivisionError("a fault")
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(KafkaBoardStore, "_read", read)
+    monkeypatch.setattr(boards, "TRY_AGAIN_S", 0.2)
+
+    async with KafkaBoardStore("127.0.0.1:9", "t", deadline_s=0.05) as store:
+        await eventually(lambda: tries == 1)
+        with pytest.raises(StoreUnavailable, match="ZeroDivisionError: a fault"):
+            await store.read()
+        await eventually(lambda: store.caught_up)
+
+    assert tries == 2

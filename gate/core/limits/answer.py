@@ -69,7 +69,7 @@ def _repeated(
     if known.refusal is not None:
         refusal = replace(known.refusal, retry_after_us=known.until_us - now_us)
         return TakeResult(standing, False, False, refusal, (), now_us), None
-    again = known.held_by(request.attempt)  # so that no gate may take the answer back alone
+    again = known.held_by(request.attempt)  # notes this check as a holder, so that no gate takes the answer back alone
     # an upload that a hot fact has sent to review is sent there again, and one that was let in is never refused by it
     hot = standing.hot if request.class_limits.refused_by(standing.hot) is RefusedByHot.NOBODY else None
     recorded = replace(known.standing, override=standing.override, hot=hot)

@@ -207,7 +207,7 @@ def settle(reservation: Reservation | None, notice: Notice, now_us: int) -> Sett
 
 
 def _over(reservation: Reservation, now_us: int) -> Settling | None:
-    """What any notice meets whose reservation was settled before, or whose lifetime is over; None for another."""
+    """The result if the reservation was settled before or its lifetime is over, whatever the notice; None if it is open."""
     if reservation.state is not ReservationState.OPEN:
         met = SettledAs.EXPIRED if reservation.state in _EXPIRED else SettledAs.REPEATED
         return Settling(Settlement(met, reservation.state))

@@ -269,8 +269,11 @@ class KafkaBoardStore:
                 await self._read()
             except (*AWAY, KeyError) as error:
                 self._problem = kafka_trouble(error)
-                self._end = None
-                await asyncio.sleep(TRY_AGAIN_S)
+            except Exception as error:
+                # the reader is a watcher in the background: a board that stays as it was would be taken for the topic's
+                self._problem = f"{type(error).__name__}: {error}"
+            self._end = None
+            await asyncio.sleep(TRY_AGAIN_S)
 
     async def _read(self) -> None:
         """Read the topics from their beginnings until Kafka is away, or a topic ends before the place that was read.

@@ -158,7 +158,7 @@ class Batcher(Generic[A, R]):
         queue.append((items, answers, loop.time(), is_one))
         self._queued += count
         if self._idle and self._is_due():
-            self._under_way += 1  # now, as otherwise the next item of this turn would wake another lane in vain
+            self._under_way += 1  # counted now, or the next item of this turn would wake another lane in vain
             worker = self._idle.pop()
             if worker.begin is None:
                 worker.wake.set_result(None)

@@ -20,7 +20,7 @@ from redis.exceptions import NoScriptError, ResponseError
 from gate.errors import StoreUnavailable, redact
 from gate.stores.redis.address import Endpoint, Endpoints
 from gate.stores.redis.cluster_map import Redirect, SlotMap, read_slots, redirect_of, slot_of, tags
-from gate.stores.redis.line import Line, ReplyLost, Routed, Stats, pack
+from gate.stores.redis.line import Line, ReplyLost, Routed, Stats, pack, refused
 from gate.stores.redis.script_call import Argument, ScriptCall
 
 FIRST_REST_S: Final = 0.05
@@ -99,10 +99,12 @@ class _Job:
     def end(self, reply: Any) -> None:
         self.reply, self.problem, self.is_over = reply, None, True
 
-    def failed(self, problem: str, *, ran: bool = False, is_over: bool = False, waits: bool = False) -> None:
+    def failed(
+        self, problem: str | StoreUnavailable, *, ran: bool = False, is_over: bool = False, waits: bool = False
+    ) -> None:
         """Note why it is not answered. It may have run if any of its sendings may have."""
         before = self.problem is not None and self.problem.may_have_run
-        self.problem = StoreUnavailable(problem)
+        self.problem = problem if isinstance(problem, StoreUnavailable) else StoreUnavailable(problem)
         self.problem.may_have_run = ran or before
         self.is_over, self.waits = is_over, waits
 
@@ -324,7 +326,7 @@ class ClusterLine:
         if not isinstance(reply, ResponseError):
             job.end(reply)
             return
-        job.failed(f"Redis at {node.at} refused a call: {reply}")
+        job.failed(refused(str(node.at), reply))
         assert job.problem is not None
         job.problem.__cause__ = reply
         if isinstance(reply, NoScriptError) and job.run is not None:

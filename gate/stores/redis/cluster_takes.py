@@ -1,8 +1,8 @@
 """Takes on a Redis Cluster: a batch is cut by slot and sent to all nodes in parallel, under one deadline.
 
 `gate.stores.redis.apart` says which parts a check has. The account's part goes first, as it knows whether the upload was checked
-before; the others follow in a second round. What took for a check that another part refused is given back before the answer, or
-in the background where no time is left.
+before; the others follow in a second round. If one part refuses, the other parts give back the tokens that they took: before the
+answer, or in the background where no time is left.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class RefusedElsewhere:
             await asyncio.wait((self._task,), timeout=max(0.0, within_s))
 
     async def close(self) -> None:
-        """Stop. What still waits stays taken until its reservation ends."""
+        """Stop. Tokens that were not given back yet stay taken until their reservation ends."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)

@@ -18,14 +18,15 @@ import hiredis
 from redis.asyncio.connection import Connection, UnixDomainSocketConnection, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, ReadOnlyError, RedisError, ResponseError
+from redis.exceptions import NoPermissionError, NoScriptError, ReadOnlyError, RedisError, ResponseError
 
-from gate.errors import SettingInvalid, StoreUnavailable, redact
+from gate.errors import AccessRefused, SettingInvalid, StoreUnavailable, redact
 from gate.stores.redis.replies import Replies
 from gate.stores.redis.script_call import Argument, ScriptCall
 from gate.stores.redis.trouble import redis_trouble
 
 CLOSE_WITHIN_S = 1.0
+NOT_THIS_USER = "deploy/redis/users.acl shows what each user of Redis may do; staff have the user `oncall`"
 
 Routed = tuple[str | bytes, Sequence[Argument]]
 """A command and the key that says which node of a Cluster carries it out."""
@@ -54,6 +55,12 @@ class Stats:
     """Probes of the server, at the start and after a failure."""
     unreadable: int = 0
     """Stored scores, overrides and bucket values that a take rejected as impossible."""
+
+
+def refused(where: str, reply: ResponseError) -> StoreUnavailable:
+    """The error for an error reply of the server at `where`."""
+    problem = f"Redis at {where} refused a call: {reply}"
+    return AccessRefused(problem, NOT_THIS_USER) if isinstance(reply, NoPermissionError) else StoreUnavailable(problem)
 
 
 def pack(command: Sequence[Argument]) -> bytes:
@@ -178,7 +185,7 @@ class Line:
         self._stats.errors += 1
         if isinstance(reply, ReadOnlyError):
             await self._drop()
-        raise StoreUnavailable(f"Redis at {self._where} refused a call: {reply}") from reply
+        raise refused(self._where, reply) from reply
 
     async def execute(self, *command: Argument, within_s: float, at: str | None = None) -> Any:
         """The reply to one idempotent command, repeated once if the connection broke. Raises StoreUnavailable.

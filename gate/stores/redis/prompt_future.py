@@ -22,7 +22,7 @@ class PromptFuture(asyncio.Future[Any]):
         self.add_done_callback(callback)
 
     def finish(self, result: object) -> None:
-        """`set_result`, and call the prompt callback now. What it raises goes to the event loop."""
+        """`set_result`, and call the prompt callback now. The event loop handles an exception that it raises."""
         prompt = self._prompt
         if prompt is None:
             self.set_result(result)

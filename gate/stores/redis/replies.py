@@ -13,7 +13,14 @@ from math import inf
 from typing import Any, Final
 
 import hiredis
-from redis.exceptions import ConnectionError, InvalidResponse, NoScriptError, ReadOnlyError, ResponseError
+from redis.exceptions import (
+    ConnectionError,
+    InvalidResponse,
+    NoPermissionError,
+    NoScriptError,
+    ReadOnlyError,
+    ResponseError,
+)
 
 POLLS_WHEN_LATE: Final = 2
 """Turns of the event loop between a deadline and its effect. Timers run before sockets are read, in a turn of uvloop also those
@@ -21,7 +28,7 @@ that a timer calls soon; so it takes two."""
 POLLS_OF_A_PART: Final = 64
 """Further turns while the part of a reply is there: each turn reads a part of a long one, 256 KiB at most."""
 
-_ERRORS: Final = {"NOSCRIPT": NoScriptError, "READONLY": ReadOnlyError}
+_ERRORS: Final = {"NOPERM": NoPermissionError, "NOSCRIPT": NoScriptError, "READONLY": ReadOnlyError}
 
 
 class Replies(asyncio.Protocol):
@@ -148,7 +155,7 @@ class Replies(asyncio.Protocol):
             enough.set_exception(TimeoutError())
 
     def _may_come(self, polls: int) -> bool:
-        """Whether what came before the deadline may not be read yet, with so many turns left."""
+        """Whether a reply that came before the deadline may still be unread, with so many turns of the loop left."""
         return polls > 0 or (polls > -POLLS_OF_A_PART and bool(self._reader.has_data()))
 
     @staticmethod

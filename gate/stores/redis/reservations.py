@@ -31,7 +31,7 @@ MOST_AT_ONCE: Final = 64
 ROUNDS: Final = 5
 """How often a notice is tried whose reservation changes meanwhile."""
 MOST_UNHEARD: Final = 10_000
-"""Settlements without a reply that are remembered. What older ones return to leases is lost."""
+"""Settlements without a reply that are remembered. Tokens that older ones return to leases are lost."""
 MOST_LIMITS: Final = 4_096
 SLOTS_A_LOOK: Final = 512
 """Slots of a Cluster whose lists one call of `due` reads. All are read after 32 calls."""
@@ -149,7 +149,7 @@ class RedisReservationStore:
         return over
 
     async def unheard(self, older_than_s: float) -> list[Settlement]:
-        """See ReservationStore. What lies on a node that does not answer waits on, and keeps nothing else waiting."""
+        """See ReservationStore. Settlements on a node that does not answer wait for the next call, and no others do."""
         found: list[Settlement] = []
         problem: StoreUnavailable | None = None
         until_s = asyncio.get_running_loop().time() - older_than_s
@@ -197,7 +197,7 @@ class RedisReservationStore:
         waiting = list(range(len(notices)))
         in_vain = 0
         while waiting and in_vain < ROUNDS:
-            # those about one upload go one after the other, each by what the one before it has left
+            # notices about one upload go one after the other, as each changes the reservation
             first = {(notices[n].account, notices[n].upload_id): n for n in reversed(waiting)}
             runs = await self._decided(notices, sorted(first.values()), settled, now_us, met)
             if runs:

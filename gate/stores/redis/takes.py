@@ -67,7 +67,7 @@ class TakeLane:
         return None
 
     def _read(self, batch: Batch, until_s: float, ended: Callable[[Ended[TakeResult]], None], reply: Any) -> None:
-        """Hand over the answers of a batch that was begun. What is wrong with its reply is left to a task."""
+        """Hand over the answers of a batch that was begun. A task handles a reply that cannot be read."""
         results: list[TakeResult] | None = None
         if isinstance(reply, list):
             try:

@@ -326,7 +326,7 @@ class _Branch:
         yield f"  if {account} then"
         yield from (f"    {line}" for line in self._write_account())
         yield "  end"
-        # where the reservations are many and open there is no room for a refusal, and nothing to write
+        # among too many open reservations a refusal has no room, and nothing is written
         yield "elseif from or nr % 128 < FEW or needless(v, q, byte(v, q + 2)) then"
         yield f"  local record = {_packed('5', '64 + anew', 'wait', 'Hc0', '#why, why', '2 + #why')}"
         yield from (f"  {line}" for line in self._keep("wait", None))

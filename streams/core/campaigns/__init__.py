@@ -7,8 +7,8 @@ follows from its first member, so all workers give an exact copy the same one. I
 first, each reads the other's examples: both numbers become the smaller one, and the members are counted together.
 
 **What is counted.** The crowd counts the distinct accounts of a group as it counts those of a device: by day of event
-time, established ones apart, added up over partitions, with its floor and its doorkeeper (`crowd`). What it states as
-missing is missing here too. Besides, 5 in 100 pairs of pictures at the full distance are not found, and a third of the
+time, established ones apart, added up over partitions, with its floor and its doorkeeper (`crowd`). What its docstring
+states as missing is missing here too. Besides, 5 in 100 pairs of pictures at the full distance are not found, and a third of the
 pairs of captions that share half of their 5-grams. A worker that restarts or takes a partition over knows the counts
 and not the members: an account belongs to a campaign again when it shows it again.
 

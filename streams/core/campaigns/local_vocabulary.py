@@ -5,7 +5,7 @@ sites with such a word are no campaign. A run of characters is a word once the n
 accounts made popular (`popular`). One site is not enough: a brand has one name, under many endings, and its lookalikes share
 that. To make a word takes three popular sites with different names, so at least five established accounts for each.
 
-What is known here is of this worker since it started: after a restart a word is unknown until links to those sites come.
+A worker learns words from its own events since it started: after a restart a word is unknown until links to those sites come.
 
 Growth: 32,768 runs with at most three names each (6 MB). The one that came up longest ago makes room.
 """

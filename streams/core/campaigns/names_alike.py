@@ -115,7 +115,7 @@ class NamesAlike:
         return bool(self._met.get(host))
 
     def pass_by(self, host: str) -> None:
-        """The host is no sign of anything, because it is popular. What its name shares with others is a word."""
+        """The host is popular, so it is no evidence. A run of characters that its name shares with others becomes a word."""
         self._met.pop(host, None)
         _keep(self._met, host, ())
         read = site_name(host, self._web)

@@ -92,7 +92,7 @@ class Pictures:
 
 
 def _is_hex(text: str) -> bool:
-    return not text.strip("0123456789abcdefABCDEF")  # only what is of nothing else is gone then
+    return not text.strip("0123456789abcdefABCDEF")  # strip leaves any other character
 
 
 def _rows(texts: Sequence[str], columns: int) -> Hashes:

@@ -5,7 +5,7 @@ beside the others. A scam's host is new to the platform. To make it popular take
 old with five uploads and no complaint, and one more for every four others; 32 of them make up for any number. A popular
 host hides only links to different pages. Hosts that half of the world links to are popular from the start.
 
-What is known here is of this worker's partitions since it started, and is no part of an account's state: after a restart
+A worker learns this from its own partitions since it started, and keeps it in no account's state: after a restart
 the counts of all partitions of the last days say which hosts are popular, until established accounts have linked again.
 
 Growth: 4,096 hosts and pages with at most 160 accounts each (40 MB). One that nobody established has linked to for four

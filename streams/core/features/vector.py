@@ -110,8 +110,8 @@ class Features(tuple[float, ...]):
 
 
 def features(facts: Facts, around: Surroundings) -> Features:
-    """The vector of an account with these surroundings, as of its last event. What is unknown is `UNKNOWN` itself, so that
-    vectors of equal numbers are equal."""
+    """The vector of an account with these surroundings, as of its last event. An unknown value is the object `UNKNOWN`, so
+    that vectors of equal numbers are equal."""
     return Features(UNKNOWN if value != value else value for value in vector_of(facts, around))
 
 

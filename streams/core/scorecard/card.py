@@ -41,10 +41,10 @@ _NOTHING: Final[Mapping[str, bytes]] = MappingProxyType({})
 class Scorecard:
     """Made by `made_of`. `caps` has the cap of every family of the terms in points; `hash` names the whole in scores.
 
-    `lower_caps` has those that the file states, in log odds. `terms` are ordered by family and name. What speaks against
-    an account halves with every `half_life_us` that it does nothing; 0: it does not. `base` is the risk of an account
-    without evidence. `models` is the hash of the models that the features come from; a scorecard in `shadow` is summed beside
-    this one, so that both can be compared.
+    `lower_caps` has those that the file states, in log odds. `terms` are ordered by family and name. Evidence against
+    an account halves with every `half_life_us` in which the account does nothing; 0: it does not halve. `base` is the
+    risk of an account without evidence. `models` is the hash of the models that the features come from; a scorecard in
+    `shadow` is summed beside this one, so that both can be compared.
     """
 
     hash: str
