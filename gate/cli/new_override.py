@@ -1,7 +1,8 @@
 """An override as staff give it: by the flags of `override set`, or by the lines of a file for `override import`.
 
-A file is JSON lines, or a table as spreadsheets save it (CSV) whose first line names the columns. The whole file is read
-before anything is said of it, and the error names every line that is wrong. Setting the overrides is left to the command.
+A file is JSON lines, a table as spreadsheets save it (CSV) whose first line names the columns, or what `override list -o json`
+printed. The whole file is read before anything is said of it, and the error names every line that is wrong. Setting the
+overrides is left to the command.
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ import csv
 import json
 import time
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
 from gate.cli.account_id import account_id
+from gate.cli.output import counted, say
 from gate.core.duration import parse_duration_us
 from gate.core.fields.text import repaired
 from gate.core.override import Override
@@ -68,7 +71,9 @@ def overrides_in(file: Path, by: str) -> list[tuple[str, Override]]:
         ) from error
     found: dict[str, tuple[int, Override]] = {}
     problems: list[str] = []
-    for number, fields in _table(text) if _is_table(file, text) else _json_lines(text):
+    listed = _listed(text)
+    lines = _json_lines(text) if listed is None else iter(listed)
+    for number, fields in _table(text) if _is_table(file, text) else lines:
         try:
             account, override = _override_of(fields, by)
         except (ValueError, OperatorError) as error:
@@ -112,6 +117,34 @@ def _override_of(fields: Mapping[str, Any] | str, by: str) -> tuple[str, Overrid
             raise ValueError(f"{name} is true, or is left out")
     allow, deny = (bool(fields.get(name, False)) for name in ("allow", "deny"))
     return account_id(account), new_override(allow, deny, limits, for_, reason, by, flag="")
+
+
+def _listed(text: str) -> list[Line] | None:
+    """The overrides that `override list -o json` printed, without those that have expired; None for another file."""
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(document, dict) or not isinstance(document.get("overrides"), list):
+        return None
+    found: list[Line] = []
+    now_s, expired = time.time(), 0
+    for number, given in enumerate(document["overrides"], 1):
+        try:
+            left_s = int(datetime.fromisoformat(given["expires_at"]).timestamp() - now_s)
+            fields: dict[str, Any] = {"account": given["account"], "reason": given["reason"], "for": f"{left_s}s"}
+            limits = given.get("limits")
+            fields |= {"limits": limits} if limits is not None else {given["override"]: True}
+        except (AttributeError, KeyError, TypeError, ValueError):
+            found.append((number, "is no override as `override list -o json` prints it"))
+            continue
+        if left_s > 0:
+            found.append((number, fields))
+        else:
+            expired += 1
+    if expired:
+        say(f"left out, as expired: {counted(expired, 'override')}")
+    return found
 
 
 def _json_lines(text: str) -> Iterator[Line]:

@@ -175,7 +175,8 @@ def import_(
     """Set the overrides in a file. The command reads the whole file and shows it before it sets anything.
 
     A line is {"account":"a-17","for":"7d","reason":"…"} with one of "allow":true, "deny":true, "limits":"CLASS". A CSV file
-    has these names as its columns, such as account,for,reason,limits.
+    has these names as its columns, such as account,for,reason,limits. What `override list -o json` printed is set again, each
+    override until the end that it had.
 
     Example: upload-gate override import photographers.jsonl --dry-run
     """

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
 
 from gate.cli.main import run
 from gate.cli.new_override import MOST_NAMED, overrides_in
+from gate.cli.override import as_json
+from gate.core.override import Override
 from gate.errors import OperatorError
 
 JSON_LINE = '{"account":"a-1","for":"7d","reason":"press","allow":true}'
@@ -90,6 +93,45 @@ def test_a_mistake_in_a_table_names_its_line(tmp_path: Path, text: str, expected
         overrides_in(written(tmp_path, text, "list.csv"), "ada")
 
     assert expected in str(caught.value)
+
+
+def test_what_the_command_listed_is_set_again_without_what_has_expired(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now_us = time.time_ns() // 1000
+    kept = {
+        "a-1": Override(True, "press", "ada", now_us + 3_600_000_000),
+        "a-2": Override(False, "farm", "ada", now_us + 7_200_000_000),
+        "a-3": Override(False, "archive", "ada", now_us + 9_000_000_000, "trusted"),
+        "a-4": Override(False, "old", "ada", now_us - 5_000_000),
+    }
+    listing = {"overrides": [as_json(account, override) for account, override in kept.items()]}
+
+    found = dict(overrides_in(written(tmp_path, json.dumps(listing, indent=2)), "kim"))
+
+    assert list(found) == ["a-1", "a-2", "a-3"]
+    assert "left out, as expired: 1 override" in capsys.readouterr().err
+    for account, override in found.items():
+        before = kept[account]
+        assert (override.allow, override.limits, override.reason) == (before.allow, before.limits, before.reason)
+        assert override.owner == "kim"
+        assert 0 <= before.expires_at_us - override.expires_at_us <= 60_000_000
+
+
+def test_a_listing_of_something_else_is_named(tmp_path: Path) -> None:
+    wrong = [
+        {"account": "a-1"},
+        "a-2",
+        {"account": "a-3", "reason": "x", "override": "ban", "expires_at": "2999-01-01T00:00:00Z"},
+    ]
+
+    with pytest.raises(OperatorError) as caught:
+        overrides_in(written(tmp_path, json.dumps({"overrides": wrong})), "kim")
+
+    assert [line.partition(": ")[2] for line in str(caught.value).split("\n")[:2]] == [
+        "is no override as `override list -o json` prints it"
+    ] * 2
+    assert "unknown fields: ban" in str(caught.value)
 
 
 def test_a_class_that_the_policy_lacks_is_named_before_a_file_is_set(
