@@ -25,9 +25,8 @@ class FirstSight:
 
     def see(self, items: Sequence[int], times_us: Sequence[int]) -> None:
         """Items (63 bits) were shown at these times."""
-        shown = np.array(
-            items[::-1], np.int64
-        )  # reversed: of two items in one slot the first is written last, and stays
+        # reversed: of two items in one slot the first is written last, and stays
+        shown = np.array(items[::-1], np.int64)
         minutes = np.clip(np.array(times_us[::-1], np.int64) // MINUTE_US, 0, 0xFFFF_FFFF).astype(np.uint32)
         at = shown & self._mask
         new = self._items[at] != shown
