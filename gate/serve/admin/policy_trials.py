@@ -6,6 +6,7 @@ result says why a trial is over: `time`, `request`, or `fault` where comparing a
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -65,9 +66,12 @@ class PolicyTrials:
         text = await _body(request)
         if text is None:
             return refusal("policy.invalid", f"a policy is UTF-8 text of at most {MAX_FILE_BYTES} bytes")
-        candidate, complaints = check_policy(text, "the candidate")
+        # in a thread, as checks go on: a policy that denies many accounts takes long to read
+        candidate, complaints = await asyncio.to_thread(check_policy, text, "the candidate")
         if candidate is None:
             return refusal("policy.invalid", "; ".join(map(str, complaints[:20])))
+        if self._running():  # another one began meanwhile
+            return refusal("trial.running", "a trial runs already; end it with DELETE first")
         check = self._check
         self._last = PolicyTrial(candidate, self._names, self._local, check.instances, now_us, now_us + span_us)
         check.trial, self._why_ended = self._last, None
