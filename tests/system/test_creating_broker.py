@@ -14,12 +14,18 @@ from aiokafka.admin import AIOKafkaAdminClient
 from waiting import eventually
 from workers import worker_of
 
+from gate.errors import StoreUnavailable
 from gate.local.free_port import free_port
 from gate.local.jars import default_cache, fetch_jars
 from gate.local.kafka import LocalKafka
+from gate.ports.audit import AuditEntry, AuditOutcome
+from gate.records.topics import Topics
+from gate.stores.disk.audit_file import AuditFile
+from gate.stores.kafka.audit import read_audit, send_unsent
 from gate.stores.kafka.topic_settings import unlike
+from gate.stores.kafka.topics import declare
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 UPLOAD_GATE = str(Path(sys.executable).parent / "upload-gate")
 
@@ -76,3 +82,21 @@ async def test_a_command_creates_no_topic_that_a_worker_has_not_created(
 
     assert await topics_of(creating_kafka) == before
     assert "nobody." in done.stderr or words == "dlq list"
+
+
+async def test_the_audit_log_waits_on_disk_for_a_topic_that_keeps_it_for_ever(
+    creating_kafka: str, tmp_path: Path
+) -> None:
+    topics, log = Topics("audited."), AuditFile(tmp_path, "host-1", lambda: 1_800_000_000_000_000, print)
+    log.record(AuditEntry("pause", "ann", AuditOutcome.DONE, "p-1"))
+
+    with pytest.raises(StoreUnavailable, match=r"has no topic audited\.gate\.audit\.v1\. A worker creates it"):
+        await send_unsent(log, creating_kafka, topics.audit.name)
+    before = await topics_of(creating_kafka)
+    await declare(creating_kafka, topics)
+    sent = await send_unsent(log, creating_kafka, topics.audit.name)
+    kept = await read_audit(creating_kafka, topics.audit.name)
+
+    assert topics.audit.name not in before
+    assert sent == 1
+    assert [record.who for record in kept] == ["ann"]
