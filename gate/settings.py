@@ -213,7 +213,9 @@ def worker_settings(settings: Settings, worker: int) -> Settings:
 
 
 def _with_port(url: str, port: int) -> str:
-    return f"{url.rpartition(':')[0]}:{port}"
+    parts = urlsplit(url)
+    place = re.sub(r":[0-9]*$", "", parts.netloc)
+    return f"{parts.scheme}://{place}:{port}{parts.path}"
 
 
 class _Given:

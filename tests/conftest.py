@@ -12,7 +12,7 @@ from servers import running_kafka, running_redis
 
 from gate.errors import LocalServerError
 from gate.local.jars import default_cache, fetch_jars
-from gate.stores.redis.line import Line
+from gate.stores.redis.connections.line import Line
 
 ROOMS = ("system", "edges", "house", "contract", "replay", "agents", "laws", "unit")
 """The order of the test folders: files of the first ones take longest, and a file runs whole on one core."""

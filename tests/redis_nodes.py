@@ -15,8 +15,8 @@ from gate.errors import LocalServerError
 from gate.local.free_port import LOOPBACK, free_port, is_free
 from gate.local.redis import LocalRedis, server_binary
 from gate.local.server import LocalServer
-from gate.stores.redis.cluster_map import SLOTS
-from gate.stores.redis.line import pack
+from gate.stores.redis.connections.cluster_map import SLOTS
+from gate.stores.redis.connections.line import pack
 
 ATTEMPTS = 3
 

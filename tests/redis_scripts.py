@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gate.stores.redis.line import Line, Routed
-from gate.stores.redis.script_call import Argument, Run, Script
+from gate.stores.redis.connections.line import Line, Routed
+from gate.stores.redis.connections.script_call import Argument, Run, Script
 
 CLOCK_MS = 1_000_000
 _NOTES_THE_CLOCK = b"redis.call('SET', ARGV[#ARGV], '', 'PX', %d)\n" % CLOCK_MS

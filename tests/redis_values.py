@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gate.stores.redis.line import Line
+from gate.stores.redis.connections.line import Line
 
 
 async def get(line: Line, key: str) -> bytes:

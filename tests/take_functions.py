@@ -7,8 +7,8 @@ import struct
 from collections.abc import Sequence
 
 from gate.stores.redis.bucket_layouts import quoted
-from gate.stores.redis.line import Line
-from gate.stores.redis.script_call import Argument
+from gate.stores.redis.connections.line import Line
+from gate.stores.redis.connections.script_call import Argument
 from gate.stores.redis.unrolled import Unrolled
 
 Lua = bytes | float | bool | None | Sequence["Lua"]

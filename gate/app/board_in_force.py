@@ -17,6 +17,8 @@ from gate.app.store_clock import CLOCK_MOVED_US, ClockSteps, StoreClock
 from gate.core.pause.board import Board, by_local_clock, forget_ended, merge
 from gate.core.pause.entry import Pause
 from gate.core.pause.room import fitting
+from gate.core.pause.scope import Action, Scope
+from gate.core.policy import PausesUnknown
 from gate.errors import StateUnreadable
 from gate.ports.boards import Acknowledgement, BoardStore
 from gate.ports.clock import Clock, ClockMark, Uptime
@@ -24,6 +26,8 @@ from gate.records.board_document import MAX_PAUSES, board_digest
 from gate.records.pause import MAX_BYTES, fingerprint
 from gate.stores.disk.snapshot import BoardSnapshot
 
+UNKNOWN_FOR_US: Final = 60_000_000
+"""How long uploads that a gate pauses, as it does not know the pauses, are told to wait at most."""
 LATEST: Final = 32
 """How many fingerprints an acknowledgement carries: those of the pauses with the highest revisions."""
 
@@ -55,6 +59,9 @@ class BoardInForce:
         self._ahead_us = (0, 0)
         self._proof: tuple[Board, BoardProof] | None = None
         self._heard: Board | None = None
+        self._held_until_us = 0
+        self.is_known = False
+        """True once a store, a channel or the snapshot of the last run has told a board, be it empty."""
         self.store_clock = StoreClock(None if uptime is None else ClockSteps(clock, uptime))
         self.board = Board()
 
@@ -76,10 +83,13 @@ class BoardInForce:
         if board is self._heard:
             return False  # a store returns the same object as long as its document does not change
         self._heard = board
+        was_known, self.is_known = self.is_known, True
         merged = merge(self.board, board)
         if self.store_clock.known:  # an unmeasured clock may be days ahead, and would have a pause in force forgotten
             merged = forget_ended(merged, self.store_now_us())
         if merged == self.board:
+            if not was_known:
+                self._decide_by(self.board)  # until now by that and by what `hold_unknown` adds
             return False
         self._decide_by(merged)
         return True
@@ -87,6 +97,17 @@ class BoardInForce:
     def adopt_break_glass(self, pauses: tuple[Pause, ...], lifted: frozenset[str] = frozenset()) -> None:
         """Decide by these entries of the host's file, and not by the pauses `lifted`; they replace the earlier ones."""
         self._decide_by(replace(self.board, break_glass=pauses, lifted=lifted))
+
+    def hold_unknown(self) -> None:
+        """Pause all uploads while no board is known, if the policy says so. Call it again and again, from the start on."""
+        now_us = self._clock.now_us()
+        holds = not self.is_known and self._check.policy.pauses_unknown is PausesUnknown.STOP
+        if holds and now_us + UNKNOWN_FOR_US // 2 >= self._held_until_us:
+            self._held_until_us = now_us + UNKNOWN_FOR_US
+            self._decide_by(self.board)
+        elif not holds and self._held_until_us:
+            self._held_until_us = 0
+            self._decide_by(self.board)
 
     def follow_clock(self) -> None:
         """Convert the board's times again if the store's clock has moved against ours."""
@@ -122,7 +143,15 @@ class BoardInForce:
 
     def _decide_by(self, board: Board) -> None:
         self.board = board
-        self._check.board = by_local_clock(board, *self._ahead_us)
+        shown = by_local_clock(board, *self._ahead_us)
+        if self._held_until_us and not self.is_known:
+            shown = replace(shown, break_glass=(*shown.break_glass, _unknown_pause(self._held_until_us)))
+        self._check.board = shown
+
+
+def _unknown_pause(until_us: int) -> Pause:
+    text = "this gate has not learned of the pauses yet"
+    return Pause("pauses-unknown", 1, Scope(), Action.STOP, "other", text, "upload-gate", None, until_us)
 
 
 def _same_in_force(left: Board, right: Board) -> bool:

@@ -108,8 +108,7 @@ class Watch:
         return self._document_unreadable + entries + len(self.break_glass_problems)
 
     def age_us(self) -> int:
-        """µs since the board was last read or pushed in full, or the second channel proved that it tells all; before the first
-        time, since the start of the process."""
+        """µs since the board was last read in full, pushed or by the second channel; before that, since the start."""
         return max(0, self._clock.now_us() - self._fresh_us)
 
     def store_now_us(self) -> int:
@@ -120,6 +119,11 @@ class Watch:
     def clock_known(self) -> bool:
         """False while the store's time may be later than this gate takes it for, so that pauses may last too long here."""
         return not self._in_force.store_clock.is_lower_bound
+
+    @property
+    def pauses_known(self) -> bool:
+        """False until a server or the snapshot of the last run has told the pauses."""
+        return self._in_force.is_known
 
     @property
     def has_met_store(self) -> bool:
@@ -175,6 +179,7 @@ class Watch:
                 with suppress(OSError):
                     self._snapshot.set_aside()
         self._break_glass.read()
+        self._in_force.hold_unknown()
 
     def _start_clock(self) -> None:
         """Count the pauses' times by what the last run knew of the store's clock."""
@@ -193,6 +198,9 @@ class Watch:
             with suppress(TimeoutError):
                 async with asyncio.timeout(FIRST_READ_S):
                     await self._first.wait()
+        if not self.pauses_known:
+            mode = self._check.policy.pauses_unknown
+            self._say(f"no server and no snapshot tells this gate the pauses; until one does: pauses_unknown = {mode}")
 
     async def run(self) -> None:
         """Listen, poll and read the host's file, concurrently, until cancelled."""
@@ -237,6 +245,7 @@ class Watch:
     async def _read_file(self) -> None:
         self._in_force.follow_steps()
         self._break_glass.read()
+        self._in_force.hold_unknown()
 
     async def _poll(self) -> None:
         try:

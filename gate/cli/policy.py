@@ -157,6 +157,7 @@ def as_json(policy: Policy) -> dict[str, object]:
             "second_person": sorted(policy.second_person),
             "machines_platform_wide": policy.machines_platform_wide,
             "alone_for_seconds": policy.alone_us / 1_000_000,
+            "pauses_unknown": policy.pauses_unknown.value,
         },
         "reservations": {
             "lifetime_seconds": policy.upload_lifetime_us / 1_000_000,

@@ -180,6 +180,10 @@ def _gate_page(addresses: Addresses) -> GatePage:
             "the gate at hand has not met the store's clock since its start: it keeps each pause for the time that was "
             "left when its snapshot was written",
         )
+    if fields.get("pauses_known") is False:
+        problems += (
+            "the gate at hand has learned of the pauses from nobody since its start: those it shows are not all",
+        )
     hears_kafka = isinstance(age_s, int | float) and age_s < CONTROLS_FRESH_S
     return GatePage(board, rev, _now_us(fields.get("now")), str(fields.get("digest") or ""), hears_kafka, problems)
 

@@ -69,6 +69,13 @@ class Unreported(StrEnum):
     GIVE_BACK = "give_back"
 
 
+class PausesUnknown(StrEnum):
+    """What becomes of uploads at a gate that has started and has learned of the pauses from nobody yet."""
+
+    OPEN = "open"
+    STOP = "stop"
+
+
 @dataclass(frozen=True, slots=True)
 class LimitRule:
     """One named limit. `rates` maps a class to its rate; the limit does not apply to other classes.
@@ -227,6 +234,7 @@ class Policy:
     second_person: frozenset[TwoPersonRule] = BY_DEFAULT
     machines_platform_wide: bool = False
     alone_us: int = ALONE_BY_DEFAULT_US
+    pauses_unknown: PausesUnknown = PausesUnknown.OPEN
     known: KnownValues = ANY_VALUE
     unreported_returns: bool = False
     assumed_bytes: Mapping[str, int] = field(default_factory=dict)

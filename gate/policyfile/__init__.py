@@ -26,6 +26,7 @@ from gate.core.policy import (
     LimitRule,
     Mode,
     OnStoreError,
+    PausesUnknown,
     Policy,
     Subject,
     Thresholds,
@@ -214,6 +215,7 @@ def _policy(top: TomlTable) -> Policy:
         second_person=controls[0],
         machines_platform_wide=controls[1],
         alone_us=controls[2],
+        pauses_unknown=controls[3],
         known=known,
         unreported_returns=gives_back,
         assumed_bytes=assumed_bytes,
@@ -245,9 +247,10 @@ def _denied(table: TomlTable) -> frozenset[str]:
     return accounts
 
 
-def _controls(table: TomlTable) -> tuple[frozenset[TwoPersonRule], bool, int]:
-    """The changes of the kill switch that need two persons, whether machines may pause the whole platform, and how long the
-    one who set a pause acts alone: not at all where the file lists rules of its own and does not say."""
+def _controls(table: TomlTable) -> tuple[frozenset[TwoPersonRule], bool, int, PausesUnknown]:
+    """The changes of the kill switch that need two persons, whether machines may pause the whole platform, how long the
+    one who set a pause acts alone: not at all where the file lists rules of its own and does not say; and what becomes of
+    uploads while a gate does not know the pauses."""
     alone_us = table.duration_us("alone_for", 0 if "second_person" in table else ALONE_BY_DEFAULT_US, zero=True) or 0
     if alone_us > DAY_US:
         table.complain("alone_for", "is longer than 24h, which one person may pause at most")
@@ -257,8 +260,9 @@ def _controls(table: TomlTable) -> tuple[frozenset[TwoPersonRule], bool, int]:
         if name not in known:
             table.complain("second_person", f"there is no rule {name!r}; there are {', '.join(known)}")
     permitted = table.flag("machines_platform_wide", False)
+    unknown = table.choice("pauses_unknown", PausesUnknown, PausesUnknown.OPEN) or PausesUnknown.OPEN
     table.end()
-    return frozenset(known[name] for name in named if name in known), permitted, alone_us
+    return frozenset(known[name] for name in named if name in known), permitted, alone_us, unknown
 
 
 def _known_values(table: TomlTable) -> KnownValues:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from gate.core.policy import Mode, OnStoreError
+from gate.core.policy import Mode, OnStoreError, PausesUnknown
 from gate.policyfile.table import dotted, duration_of, size_of
 
 Document = Mapping[str, object]
@@ -86,6 +86,7 @@ def _differences(path: tuple[str, ...], before: Document, after: Document) -> It
 
 _STRICTER_FIRST = {
     "mode": [mode.value for mode in (Mode.ENFORCE, Mode.SHADOW, Mode.OFF)],
+    "pauses_unknown": [each.value for each in (PausesUnknown.STOP, PausesUnknown.OPEN)],
     "on_store_error": [each.value for each in (OnStoreError.CLOSED, OnStoreError.LOCAL, OnStoreError.OPEN)],
 }
 _MORE_IS_LOOSER = frozenset(("rate", "burst", "review", "challenge", "deny"))

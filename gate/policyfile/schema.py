@@ -14,7 +14,7 @@ from typing import Any
 
 from gate.core.duration import UNIT_US
 from gate.core.pause.four_eyes import TwoPersonRule
-from gate.core.policy import Mode, OnStoreError, Subject, Unit, Unreported
+from gate.core.policy import Mode, OnStoreError, PausesUnknown, Subject, Unit, Unreported
 from gate.policyfile.table import MAX_AMOUNT, MAX_IN_FLIGHT, UNIT_BYTES
 
 FILE = "policy.v1.json"
@@ -182,6 +182,10 @@ _TOP: dict[str, Any] = {
                 "description": "Whether a machine's lease may pause the whole platform.",
                 "type": "boolean",
             },
+            "pauses_unknown": _choice(
+                PausesUnknown,
+                "What becomes of uploads at a gate that starts and learns of the pauses from no server and no snapshot.",
+            ),
         }
     ),
     "known": _table(

@@ -95,7 +95,8 @@ class Health:
         """The state of the gate's dependencies. It is always ready: without a store it decides by its failure modes."""
         down = self._store_down()
         said = self._watch.acknowledgement()
-        board = "fresh" if self._watch.reachable else "last known"
+        known = "last known" if self._watch.pauses_known else "unknown"
+        board = "fresh" if self._watch.reachable else known
         return _encode(
             {
                 "gate": said.gate,
@@ -124,6 +125,7 @@ class Health:
             "store_answers": watch.reachable,
             "on_disk": watch.on_disk,
             "clock_known": watch.clock_known,
+            "pauses_known": watch.pauses_known,
             "controls_age_s": None if self._controls_age is None else round(self._controls_age(), 3),
             "break_glass_problems": watch.break_glass_problems,
             "lifted": sorted(watch.board.lifted),

@@ -20,7 +20,8 @@ from gate.core.duration import parse_duration_us
 from gate.errors import OperatorError
 from streams.core.counters import BY_COUNT, BY_TIME, COUNT_NAMES, LABEL_NAMES, CountedEvent, Counters, Kept
 from streams.core.models.event_card import EventCard, Matrix
-from streams.lab.rows import ABUSIVE, BENIGN, Row, are_counted, read_rows
+from streams.lab.rows import ABUSIVE, BENIGN, FIELDS, Row, are_counted, read_rows
+from streams.lab.unread_fields import UnreadFields
 
 FAMILIES: Final = ("amount", "source", "target", "place", "kind", "labels")
 
@@ -73,9 +74,10 @@ def read_events(files: Sequence[Path], after: float = 0.0) -> EventStream:
     """
     rows: list[Row] = []
     counts: dict[str, int] = {}
+    fields = UnreadFields(FIELDS)
     by_time = True
     for file in files:
-        found = [row for _, row in read_rows(file)]
+        found = [row for _, row in read_rows(file, fields=fields)]
         counts[file.name] = len(found)
         by_time = by_time and not are_counted(found) and all(row.t is not None for row in found)
         rows += sorted(found, key=lambda row: (row.t or 0, row.seq or 0)) if by_time else found
@@ -83,7 +85,7 @@ def read_events(files: Sequence[Path], after: float = 0.0) -> EventStream:
         rows.sort(key=lambda row: row.t or 0)
     labels = np.array([row.label for row in rows], np.int64)
     if not rows or not (labels >= 0).any():
-        raise NoLabels("no row has a label of 0 or 1", "give a labelled stream")
+        raise NoLabels(f"no row has a label of 0 or 1{fields.hint()}", "give a labelled stream")
     times = [float(row.t or 0) if by_time else after + number for number, row in enumerate(rows, start=1)]
     return EventStream([_event(row) for row in rows], times, labels, by_time, counts)
 

@@ -14,7 +14,8 @@ from gate.errors import OperatorError
 from streams.core.models.alphabet import Alphabet
 from streams.lab.families import Shown, family_numbers
 from streams.lab.fit_texts import Labelled
-from streams.lab.rows import ABUSIVE, BENIGN, Row, caption, read_rows
+from streams.lab.rows import ABUSIVE, BENIGN, FIELDS, Row, caption, read_rows
+from streams.lab.unread_fields import UnreadFields
 
 LEAST_FAMILIES: Final = 5
 """Families of each class from which no fold splits one; with fewer, families are not told apart."""
@@ -35,13 +36,17 @@ def read_labelled_captions(files: Sequence[Path], alphabet: Alphabet | None = No
     """
     rows: list[Row] = []
     counts: dict[str, int] = {}
+    fields = UnreadFields(FIELDS)
     for file in files:
-        labelled = (row for _, row in read_rows(file, any_account=True) if row.label in (BENIGN, ABUSIVE))
+        labelled = (row for _, row in read_rows(file, True, fields) if row.label in (BENIGN, ABUSIVE))
         found = [msgspec.structs.replace(row, text=text) for row in labelled if (text := caption(row))]
         counts[file.name] = len(found)
         rows += found
     if not rows:
-        raise OperatorError("no row has both a text and a label of 0 or 1", "give a labelled stream with captions")
+        raise OperatorError(
+            f"no row has both a text and a label of 0 or 1{fields.hint()}",
+            "give a labelled stream with captions",
+        )
     family_of = {} if alphabet is None else _families(rows, alphabet)
     if any(
         len({family_of.get(r.account_id) for r in rows if r.label == label}) < LEAST_FAMILIES

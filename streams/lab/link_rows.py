@@ -14,6 +14,7 @@ from pathlib import Path
 from streams.core.models.link_model import LinkText, read_link
 from streams.core.weblinks import WebLinks, host
 from streams.lab.rows import ABUSIVE, BENIGN, RowInvalid, read_rows
+from streams.lab.unread_fields import UnreadFields
 
 MAX_LINE = 1 << 16
 
@@ -33,12 +34,13 @@ class LinkRow:
     host: str = ""
 
 
-def read_links(file: Path, of_list: int, web: WebLinks) -> list[LinkRow]:
+def read_links(file: Path, of_list: int, web: WebLinks, fields: UnreadFields | None = None) -> list[LinkRow]:
     """The labelled links of a file in its order. The links of a list have the label `of_list`, those of rows their own.
 
-    Where honest links are expected, rows without a label are honest. Raises RowInvalid for a line that cannot be read.
+    Where honest links are expected, rows without a label are honest. `fields` counts the names of the rows' fields. Raises
+    RowInvalid for a line that cannot be read.
     """
-    found = (labelled_link(link, label, at_s, web) for at_s, link, label in _labelled(file, of_list))
+    found = (labelled_link(link, label, at_s, web) for at_s, link, label in _labelled(file, of_list, fields))
     return [row for row in found if row is not None]
 
 
@@ -51,9 +53,9 @@ def labelled_link(link: str, label: int, at_s: float | None, web: WebLinks) -> L
     return LinkRow(text, web.registrable(name), web.own_name(name)[1], label, at_s, name)
 
 
-def _labelled(file: Path, of_list: int) -> Iterator[tuple[float | None, str, int]]:
+def _labelled(file: Path, of_list: int, fields: UnreadFields | None) -> Iterator[tuple[float | None, str, int]]:
     if _is_json(file):
-        for _, row in read_rows(file):
+        for _, row in read_rows(file, fields=fields):
             label = of_list if of_list == BENIGN and row.label != ABUSIVE else row.label
             if label in (BENIGN, ABUSIVE) and isinstance(row.urls, list):
                 yield from ((row.t, link, label) for link in row.urls if isinstance(link, str))

@@ -12,7 +12,8 @@ from streams.core.models.link_model import LinkText
 from streams.core.weblinks import WebLinks
 from streams.lab.honest_links import honest_hosts, plain_names
 from streams.lab.link_rows import LinkRow, labelled_link, read_links
-from streams.lab.rows import ABUSIVE, BENIGN
+from streams.lab.rows import ABUSIVE, BENIGN, FIELDS
+from streams.lab.unread_fields import UnreadFields
 
 PLAIN_NAMES: Final = 6_000
 _AT_HAND: Final = "honest hosts of installed packages"
@@ -45,10 +46,14 @@ def links_to_judge(files: Sequence[Path], negatives: Path | None, web: WebLinks)
 
 def _given(files: Sequence[Path], negatives: Path | None, web: WebLinks) -> dict[str, list[LinkRow]]:
     given: dict[str, list[LinkRow]] = {}
+    fields = UnreadFields(FIELDS)
     for file, label in [(file, ABUSIVE) for file in files] + [(file, BENIGN) for file in [negatives] if file]:
-        given.setdefault(file.name, []).extend(read_links(file, label, web))
+        given.setdefault(file.name, []).extend(read_links(file, label, web, fields))
     if not any(given.values()):
-        raise OperatorError("the files hold no labelled link", "give a CSV of first_seen_unix,entry or rows with urls")
+        raise OperatorError(
+            f"the files hold no labelled link{fields.hint()}",
+            "give a CSV of first_seen_unix,entry or rows with urls",
+        )
     return given
 
 

@@ -31,6 +31,7 @@ from gate.core.media import Media
 from gate.core.request import CheckRequest
 from gate.errors import FileInvalid
 from gate.records.complaints import plain_complaint
+from streams.lab.unread_fields import UnreadFields
 
 MAX_ROW_BYTES = 1 << 20
 MOST_NAMED = 5
@@ -81,6 +82,9 @@ class Row(msgspec.Struct, frozen=True):
     amount: Any = None
 
 
+FIELDS = frozenset(Row.__struct_fields__)
+
+
 @dataclass(frozen=True, slots=True)
 class Recorded:
     """One row as an upload: its time (µs), its check, and its label."""
@@ -119,7 +123,8 @@ def read(file: Path, limit: int | None = None, skip_unknown: bool = False) -> St
     Raises RowInvalid for the first row that cannot be used, and for a file that cannot be read. With `skip_unknown`,
     rows of an account that cannot be known are left out instead.
     """
-    given = list(read_rows(file, any_account=skip_unknown))
+    fields = UnreadFields(FIELDS)
+    given = list(read_rows(file, any_account=skip_unknown, fields=fields))
     rows = [one for one in given if not skip_unknown or is_account(one[1].account_id)]
     if not rows:
         raise RowInvalid(file, None, "holds no rows")
@@ -133,7 +138,7 @@ def read(file: Path, limit: int | None = None, skip_unknown: bool = False) -> St
         times = [_counted_us(row) if counted else round(float(row.t or 0) * 1e6) for _, row in rows]
     # the sort is stable: rows of one moment stay in the order of the file
     ordered = sorted(range(len(rows)), key=lambda i: (times[i], rows[i][1].seq or 0))[:limit]
-    notes = []
+    notes = fields.notes()
     if len(rows) < len(given):
         notes.append(f"{len(given) - len(rows)} rows are of an account that cannot be known; they are left out")
     if counted:
@@ -247,11 +252,11 @@ def is_account(account_id: str) -> bool:
     return True
 
 
-def read_rows(file: Path, any_account: bool = False) -> Iterator[tuple[int, Row]]:
+def read_rows(file: Path, any_account: bool = False, fields: UnreadFields | None = None) -> Iterator[tuple[int, Row]]:
     """Line number and row of each line that is not blank. Raises RowInvalid at the first that cannot be used; it names the
     next ones, too.
 
-    With `any_account` a row's account may be a word for unknown.
+    With `any_account` a row's account may be a word for unknown. `fields` counts the names of the rows' fields.
     """
     line, refused = 0, _Refused(file)
     try:
@@ -266,7 +271,7 @@ def read_rows(file: Path, any_account: bool = False) -> Iterator[tuple[int, Row]
                 if raw.isspace():
                     continue
                 try:
-                    row = _checked(raw, any_account)
+                    row = _checked(raw, any_account, fields)
                 except _Unusable as unusable:
                     refused.add(line, str(unusable))
                     continue
@@ -314,9 +319,11 @@ class _Refused:
         raise RowInvalid(self._file, line, problem, more)
 
 
-def _checked(raw: bytes, any_account: bool = False) -> Row:
+def _checked(raw: bytes, any_account: bool = False, fields: UnreadFields | None = None) -> Row:
     try:
         given = parse(raw)
+        if fields is not None and isinstance(given, dict):
+            fields.add(given)
         row = msgspec.convert(given, Row)
     except UnicodeEncodeError:
         raise _Unusable(f"field {_with_half_a_character(given)}: holds half a character") from None

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from operator import attrgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -22,7 +21,7 @@ from streams.core.campaigns import NO_CAMPAIGNS, Campaigns
 from streams.core.crowd import HOST, MANY, Backfill, Crowd, ManySurroundings, Surroundings, account_number
 from streams.core.events import Fault
 from streams.core.facts import Facts, unpack
-from streams.core.features import FactFeatures, FeatureColumns, Located, recent, recent_of
+from streams.core.features import FactColumns, FactFeatures, FeatureColumns, Located, recent, recent_of
 from streams.core.fold import KeyedHashes
 from streams.core.models.link_odds import ReadsLinks
 from streams.core.models.marks import ReadsCaptions
@@ -119,11 +118,12 @@ def surroundings(crowd: Crowd, facts: Located, account: str = "", campaigns: Cam
 
 
 def surroundings_of(
-    crowd: Crowd, accounts: Mapping[str, FactFeatures], campaigns: Campaigns | None = None
+    crowd: Crowd, accounts: Iterable[str], given: FactColumns, campaigns: Campaigns | None = None
 ) -> ManySurroundings:
-    """The `surroundings` of each account, one at least."""
-    networks, devices, contents, hosts, latest_us = zip(*map(_places_of, accounts.values()), strict=True)
-    around = crowd.around_batch(recent_of(networks, latest_us), recent_of(devices, latest_us), contents, hosts)
+    """The `surroundings` of each account."""
+    networks, devices = recent_of(given.networks, given.latest_us), recent_of(given.devices, given.latest_us)
+    hosts = given.host
+    around = crowd.around_batch(networks, devices, given.content, hosts)
     if campaigns is None:
         return around
     for place in np.flatnonzero(around.accounts[HOST] > 2).tolist():
@@ -135,9 +135,6 @@ def surroundings_of(
         if any(belongs := campaigns.of(numbers[place])):
             around.campaigns[place] = belongs
     return around
-
-
-_places_of = attrgetter("networks", "devices", "content", "host", "latest_us")
 
 
 def _in_campaigns(around: Surroundings, account: str, host: int, campaigns: Campaigns) -> Surroundings:
@@ -163,7 +160,10 @@ class Scoring(NamedTuple):
 
     def all(self, accounts: Mapping[str, FactFeatures]) -> list[EncodedScore]:
         """The score of each account from its features, in their order. Raises what those of one account raise."""
-        stamped, read, each = self.stamped, self.scorecard.read, [*accounts.values()]
+        if not accounts:
+            return []
+        read, each = self.scorecard.read, [*accounts.values()]
+        given = FactColumns.of(each)
         vectors: Iterable[Sequence[float]] | FeatureColumns
         if len(each) < MANY:
             vectors = [
@@ -171,13 +171,13 @@ class Scoring(NamedTuple):
                 for account, features in accounts.items()
             ]
         else:
-            vectors = read.columns(each, surroundings_of(self.crowd, accounts, self.campaigns))
+            vectors = read.columns(given, surroundings_of(self.crowd, accounts, given, self.campaigns))
         scores = self.scorecard.scores(
             list(accounts),
             vectors,
-            [features.evidence_us for features in each],
+            given.evidence_us,
             self.now_us,
-            (stamped(account, features.offset) for account, features in accounts.items()),
+            map(self.stamped, accounts, given.offset),
             self.acts,
         )
         return with_bytes_each(scores)

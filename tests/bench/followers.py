@@ -28,7 +28,7 @@ from gate.stores.disk.snapshot import BoardSnapshot
 from gate.stores.local_buckets import LocalBuckets
 from gate.stores.memory.accounts import MemoryAccountStore
 from gate.stores.redis.boards import RedisBoardStore
-from gate.stores.redis.line import Line
+from gate.stores.redis.connections.line import Line
 from tests.bench.report import BenchError, Spec
 from tests.bench.stage import Stage
 

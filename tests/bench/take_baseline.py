@@ -15,7 +15,7 @@ import msgspec
 
 from gate.core.limits.limit import EntityLimits, Limit
 from gate.core.limits.take import ClassLimits, TakeRequest
-from gate.stores.redis.script_call import Script
+from gate.stores.redis.connections.script_call import Script
 
 MAX_SPAN_US: Final = 1 << 51
 _NEVER: Final = float("inf")

@@ -26,7 +26,7 @@ from gate.serve.clock import SystemClock
 from gate.serve.policy_in_force import PolicyInForce
 from gate.stores.local_buckets import LocalBuckets
 from gate.stores.redis.accounts import RedisAccountStore
-from gate.stores.redis.line import Line, Stats
+from gate.stores.redis.connections.line import Line, Stats
 from gate.stores.redis.reservations import RedisReservationStore
 from gate.stores.redis.take_scripts import ScriptPair
 from gate.stores.redis.takes import RedisTakeStore, TakeLane

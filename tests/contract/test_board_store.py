@@ -21,7 +21,7 @@ from gate.errors import StateUnreadable, StoreUnavailable
 from gate.ports.boards import Acknowledgement, BoardStore
 from gate.stores.memory.boards import MemoryBoardStore
 from gate.stores.redis.boards import RedisBoardStore
-from gate.stores.redis.line import Line
+from gate.stores.redis.connections.line import Line
 
 HOUR_US = 3_600_000_000
 SECOND_US = 1_000_000

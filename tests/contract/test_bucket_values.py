@@ -7,7 +7,7 @@ import itertools
 import pytest
 from bucket_values import TAT, Value
 
-from gate.stores.redis.line import Line
+from gate.stores.redis.connections.line import Line
 from gate.stores.redis.lua import with_included
 
 SCRIPT = b"""

@@ -13,7 +13,7 @@ from gate.core.limits.reservation import Report, SettledAs, Settlement, UploadOu
 from gate.core.limits.take import ClassLimits, TakeRequest
 from gate.core.limits.token_lease import Exchange, Exchanged
 from gate.stores.redis.accounts import RedisAccountStore
-from gate.stores.redis.line import Line
+from gate.stores.redis.connections.line import Line
 from gate.stores.redis.token_leases import RedisTokenLeases
 
 WIDE = per_minute("wide", 1_000_000, "platform")

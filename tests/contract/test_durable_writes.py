@@ -11,7 +11,7 @@ from waiting import eventually
 
 from gate.core.pause.board import Board
 from gate.stores.redis.boards import RedisBoardStore
-from gate.stores.redis.line import Line
+from gate.stores.redis.connections.line import Line
 
 
 async def test_a_write_is_durable_once_a_replica_has_it(tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ from gate.core.limits.reservation import Report, SettledAs, Settlement, UploadOu
 from gate.core.limits.take import ClassLimits, Peek, TakeRequest
 from gate.records.score import with_bytes
 from gate.stores.redis.accounts import RedisAccountStore
+from gate.stores.redis.connections.line import Line
 from gate.stores.redis.layout import read_buckets
-from gate.stores.redis.line import Line
 
 BURST = 6
 LIMIT, OTHER = (Limit(name, Rate(BURST, MINUTE_US, BURST)) for name in ("minute", "other"))

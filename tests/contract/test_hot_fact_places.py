@@ -13,8 +13,8 @@ from workers import create_anew, while_busy
 from gate.records.topics import Topics
 from gate.stores.kafka.hot_facts import HotFactProducer, follow_hot_facts
 from gate.stores.kafka.topics import declare
+from gate.stores.redis.connections.line import Line
 from gate.stores.redis.hot_facts import AT_ONCE, KEPT_S, RedisHotFacts
-from gate.stores.redis.line import Line
 
 RECORDS = [(b"device:%016x" % n, b"%d" % n) for n in range(AT_ONCE + 20)] + [(b"device:%016x" % 3, None)]
 

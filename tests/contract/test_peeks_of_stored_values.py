@@ -18,7 +18,7 @@ from gate.core.limits.take import ClassLimits, TakeRequest
 from gate.core.score import Stamp
 from gate.records.score import decode_stored_risk, stored_score, with_bytes
 from gate.stores.redis.accounts import RedisAccountStore
-from gate.stores.redis.line import Line
+from gate.stores.redis.connections.line import Line
 from gate.stores.redis.take_batch import Batch
 
 LIMIT = per_minute("minute", 6)

@@ -15,9 +15,9 @@ from redis_scripts import left_by
 from servers import running_redis
 
 from gate.core.score import Stamp, replaces
-from gate.stores.redis.line import Line
+from gate.stores.redis.connections.line import Line
+from gate.stores.redis.connections.script_call import Run, Script
 from gate.stores.redis.lua import script
-from gate.stores.redis.script_call import Run, Script
 
 KEPT_MS = 86_400_000
 FIELDS: dict[str, tuple[object, ...]] = {

@@ -27,9 +27,9 @@ from gate.ports.reservations import ReservationStore
 from gate.records.score import with_bytes
 from gate.stores.redis.accounts import RedisAccountStore
 from gate.stores.redis.boards import RedisBoardStore
-from gate.stores.redis.cluster import ClusterLine
-from gate.stores.redis.cluster_map import slot_of
 from gate.stores.redis.cluster_reservations import reservation_store
+from gate.stores.redis.connections.cluster import ClusterLine
+from gate.stores.redis.connections.cluster_map import slot_of
 from gate.stores.redis.delete_keys import drop
 from gate.stores.redis.hot_facts import RedisHotFacts
 from gate.stores.redis.layout import account_key

@@ -25,8 +25,8 @@ from gate.ports.boards import Acknowledgement
 from gate.records.score import with_bytes
 from gate.stores.redis.accounts import RedisAccountStore
 from gate.stores.redis.boards import RedisBoardStore
+from gate.stores.redis.connections.line import Line
 from gate.stores.redis.hot_facts import RedisHotFacts
-from gate.stores.redis.line import Line
 from gate.stores.redis.scores import RedisScoreStore
 
 USERS = Path(__file__).parents[2] / "deploy" / "redis" / "users.acl"

@@ -31,7 +31,7 @@ from gate.ports.reservations import ReservationStore
 from gate.records.score import with_bytes
 from gate.stores.memory.accounts import MemoryAccountStore
 from gate.stores.redis.accounts import RedisAccountStore
-from gate.stores.redis.cluster_map import SLOTS
+from gate.stores.redis.connections.cluster_map import SLOTS
 from gate.stores.redis.reservations import SLOTS_A_LOOK
 
 LIFETIME_US = 10 * MINUTE_US

@@ -16,7 +16,7 @@ from gate.core.score import Score, Stamp, replaces
 from gate.records.score import decode_stored_score, encode_score, with_bytes
 from gate.stores.memory.accounts import MemoryAccountStore
 from gate.stores.redis.accounts import RedisAccountStore
-from gate.stores.redis.line import Line
+from gate.stores.redis.connections.line import Line
 
 NUMBERS = itertools.count()
 EPOCHS = ("c/a", "c/b", "c/c")

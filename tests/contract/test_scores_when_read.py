@@ -16,7 +16,7 @@ from gate.core.score import Score
 from gate.records.score import with_bytes
 from gate.stores.memory.accounts import MemoryAccountStore
 from gate.stores.redis.accounts import RedisAccountStore
-from gate.stores.redis.line import Line
+from gate.stores.redis.connections.line import Line
 
 LIMIT = per_minute("minute", 100)
 

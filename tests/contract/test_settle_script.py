@@ -13,9 +13,9 @@ from bucket_values import MOST_ENTRIES, TAT, Value
 from redis_scripts import Left, left_by
 from take_requests import NOW_US
 
-from gate.stores.redis.line import Line
+from gate.stores.redis.connections.line import Line
+from gate.stores.redis.connections.script_call import Argument
 from gate.stores.redis.lua import script
-from gate.stores.redis.script_call import Argument
 
 LATEST = 2**53 - 1
 OPEN, COMMITTED, ABORTED = 1, 2, 3

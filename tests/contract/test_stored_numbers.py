@@ -27,8 +27,8 @@ from gate.core.standing import Standing
 from gate.records.score import with_bytes
 from gate.stores.memory.accounts import MemoryAccountStore
 from gate.stores.redis.accounts import RedisAccountStore
+from gate.stores.redis.connections.line import Line
 from gate.stores.redis.layout import MOST_IN_VALUE
-from gate.stores.redis.line import Line
 
 BURST = 6
 COST_US = MINUTE_US // BURST

@@ -14,8 +14,8 @@ from take_requests import DAY_US, MINUTE_US, NOW_US
 
 from gate.core.score import risk_at
 from gate.stores.redis.bucket_layouts import KEPT_MS
+from gate.stores.redis.connections.line import Line
 from gate.stores.redis.layout import account_header, header
-from gate.stores.redis.line import Line
 
 LATEST = 2.0**53 - 1
 NO_TIMES = (math.nan, math.inf, -1.0, 2.0**53)

@@ -12,8 +12,8 @@ from take_functions import Lua, called, literal, ran
 from take_requests import NOW_US
 
 from gate.core.limits.reservation import MOST_HOLDERS
+from gate.stores.redis.connections.line import Line
 from gate.stores.redis.layout import MOST_IN_VALUE
-from gate.stores.redis.line import Line
 
 NOW = float(NOW_US)
 FEW = 6

@@ -25,8 +25,8 @@ from gate.core.score import Score, Stamp
 from gate.records.score import with_bytes
 from gate.stores.memory.accounts import MemoryAccountStore
 from gate.stores.redis.accounts import RedisAccountStore
+from gate.stores.redis.connections.line import Line
 from gate.stores.redis.layout import account_key, located, read_buckets, read_reservation, upload_key
-from gate.stores.redis.line import Line
 from gate.stores.redis.take_batch import Batch
 from gate.stores.redis.unrolled import Unrolled
 

@@ -27,7 +27,7 @@ from gate.ports.reservations import ReservationStore
 from gate.ports.token_leases import TokenLeaseStore
 from gate.stores.memory.accounts import MemoryAccountStore
 from gate.stores.redis.accounts import RedisAccountStore
-from gate.stores.redis.line import Line
+from gate.stores.redis.connections.line import Line
 from gate.stores.redis.reservations import MOST_AT_ONCE, RedisReservationStore
 from gate.stores.redis.token_leases import RedisTokenLeases
 

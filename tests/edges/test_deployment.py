@@ -180,6 +180,14 @@ def test_the_curl_of_the_page_gets_a_decision(gate_port: int, token: str) -> Non
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
+def test_systemd_never_gives_up_to_start_a_unit(unit: Path) -> None:
+    of_unit, of_service = unit.read_text().split("[Service]")
+
+    assert "\nStartLimitIntervalSec=0\n" in of_unit
+    assert "\nRestart=always\n" in of_service
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
 def test_systemd_takes_the_units(unit: Path, tmp_path: Path) -> None:
     analyze = shutil.which("systemd-analyze")
     if analyze is None:

@@ -34,7 +34,7 @@ from gate.records.score import with_bytes
 from gate.serve.clock import SystemClock
 from gate.stores.local_buckets import LocalBuckets
 from gate.stores.redis.accounts import RedisAccountStore
-from gate.stores.redis.line import Line
+from gate.stores.redis.connections.line import Line
 
 MINUTE_US = 60_000_000
 DEADLINE_S = 0.2

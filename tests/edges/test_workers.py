@@ -311,6 +311,23 @@ def script(folder: Path, line: str) -> str:
     return str(path)
 
 
+@pytest.mark.parametrize(
+    ("given", "own"),
+    [
+        ("http://gate-1", "http://gate-1:8392"),
+        ("https://gate-1/admin", "https://gate-1:8392/admin"),
+        ("http://[::1]:9000", "http://[::1]:8392"),
+        ("http://[::1]", "http://[::1]:8392"),
+    ],
+)
+def test_a_worker_reads_the_address_of_its_admin_port_however_the_hosts_is_written(given: str, own: str) -> None:
+    settings = read_settings({"UPLOAD_GATE_METRICS_PORT": "8500", "UPLOAD_GATE_ADMIN": given})
+
+    second = worker_settings(settings, 2)
+
+    assert read_settings(second.environment).admin == own
+
+
 def test_each_worker_has_its_own_name_and_ports() -> None:
     settings = read_settings({"UPLOAD_GATE_METRICS_PORT": "8500", "UPLOAD_GATE_NAME": "host"})
 

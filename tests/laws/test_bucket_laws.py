@@ -24,7 +24,7 @@ from gate.stores.local_buckets import LocalBuckets
 from gate.stores.memory.accounts import MemoryAccountStore
 from gate.stores.redis import bucket_layouts
 from gate.stores.redis.accounts import RedisAccountStore
-from gate.stores.redis.line import Line
+from gate.stores.redis.connections.line import Line
 from gate.stores.redis.unrolled import Unrolled
 
 DAY_US = 86_400_000_000

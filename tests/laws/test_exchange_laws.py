@@ -22,8 +22,8 @@ from gate.core.limits.take import TakeRequest
 from gate.core.limits.token_lease import Exchange, Exchanged
 from gate.stores.memory.accounts import MemoryAccountStore
 from gate.stores.redis.accounts import RedisAccountStore
+from gate.stores.redis.connections.line import Line
 from gate.stores.redis.layout import header
-from gate.stores.redis.line import Line
 from gate.stores.redis.token_leases import RedisTokenLeases
 
 RUN = itertools.count()

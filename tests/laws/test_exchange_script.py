@@ -16,7 +16,7 @@ from take_requests import NOW_US
 from gate.core.limits.gcra import GRACE_US
 from gate.core.limits.limit import Limit, Rate
 from gate.core.limits.token_lease import Exchange, exchange
-from gate.stores.redis.line import Line
+from gate.stores.redis.connections.line import Line
 from gate.stores.redis.lua import script
 
 UPLOADS = Limit("uploads", Rate(1, 7, 100))

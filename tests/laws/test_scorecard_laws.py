@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from gate.core.score import Score, Stamp
 from streams.core.crowd import Surroundings
 from streams.core.facts import unpack
-from streams.core.features import FAMILIES, FEATURES, vector_of
+from streams.core.features import FAMILIES, FEATURES, FactColumns, vector_of
 from streams.core.scorecard import Scorecard, log_odds_of, matrix_of, probability, without
 from streams.core.scorecard.many import Batched
 from streams.files.scorecard_text import scorecard_text
@@ -85,10 +85,11 @@ def test_accounts_whose_facts_were_let_go_have_the_scores_of_their_whole_vectors
     around = [Surroundings(*state["around"]) for state in states]
     names, stamps, times = ["a-17"] * len(states), [STAMP] * len(states), [5] * len(states)
     given_ = list(map(card.read.of_facts, facts))
+    columns = card.read.columns(FactColumns.of(given_), many_surroundings(around))
 
     expected = [scored(card, vector_of(one, surroundings)) for one, surroundings in zip(facts, around, strict=True)]
 
-    assert list(card.scores(names, card.read.columns(given_, many_surroundings(around)), times, 7, stamps)) == expected
+    assert list(card.scores(names, columns, times, 7, stamps)) == expected
     assert list(card.scores(names, map(card.read.whole, given_, around), times, 7, stamps)) == expected
 
 

@@ -34,7 +34,7 @@ from gate.stores.disk.snapshot import BoardSnapshot
 from gate.stores.kafka.audit import read_audit
 from gate.stores.kafka.boards import KafkaBoardStore
 from gate.stores.kafka.topics import declare
-from gate.stores.redis.line import Line
+from gate.stores.redis.connections.line import Line
 
 pytestmark = pytest.mark.long
 

@@ -24,7 +24,7 @@ from gate.core.pause.scope import Action, Scope
 from gate.errors import ControlRefused, OperatorError
 from gate.local.free_port import free_port
 from gate.stores.redis.boards import RedisBoardStore
-from gate.stores.redis.line import Line
+from gate.stores.redis.connections.line import Line
 
 HOUR_US = 3_600_000_000
 NEW = Scope(frozenset({"new"}))

@@ -19,7 +19,7 @@ from gate.core.pause.board import Board
 from gate.core.pause.entry import Pause
 from gate.core.pause.scope import Action, Scope
 from gate.stores.redis.boards import RedisBoardStore
-from gate.stores.redis.line import Line
+from gate.stores.redis.connections.line import Line
 
 HOUR_US = 3_600_000_000
 

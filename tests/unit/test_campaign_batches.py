@@ -11,6 +11,7 @@ from streams.core.campaigns import Campaigns
 from streams.core.crowd import KINDS, MANY, Crowd, ShownFeatures
 from streams.core.crowd.kinds import NAME_CAMPAIGN
 from streams.core.facts import unpack
+from streams.core.features import FactColumns
 from streams.core.models.alphabet import build_alphabet
 from streams.files.public_suffixes import load_web_links
 from streams.files.scorecards import load_scorecard
@@ -115,7 +116,7 @@ def test_what_surrounds_many_accounts_is_what_surrounds_each_on_popular_hosts_an
     ).states
     given = {account: card.read.of_facts(unpack(states[account])) for account in accounts}
 
-    together = surroundings_of(crowd, given, campaigns).some(range(MANY))
+    together = surroundings_of(crowd, given, FactColumns.of([*given.values()]), campaigns).some(range(MANY))
 
     assert together == [surroundings(crowd, one, account, campaigns) for account, one in given.items()]
     assert [(one.link_accounts, one.link_established, one.link_campaign) for one in together[:3]] == [

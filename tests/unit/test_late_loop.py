@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import pytest
 import uvloop
 
-from gate.stores.redis.line import Line, Stats
+from gate.stores.redis.connections.line import Line, Stats
 from gate.stores.redis.take_scripts import ScriptPair
 from gate.stores.redis.takes import TakeLane
 

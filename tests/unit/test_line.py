@@ -12,8 +12,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from gate.errors import StoreUnavailable
-from gate.stores.redis.line import Line
-from gate.stores.redis.script_call import Run, Script
+from gate.stores.redis.connections.line import Line
+from gate.stores.redis.connections.script_call import Run, Script
 
 SCRIPT = Script(b"return 1")
 Reply = Callable[[bytes], "tuple[float, bytes | None]"]

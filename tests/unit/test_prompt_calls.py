@@ -12,10 +12,10 @@ from waiting import eventually
 
 from gate.errors import StoreUnavailable
 from gate.stores.redis.batcher import Batcher
+from gate.stores.redis.connections.line import Line
+from gate.stores.redis.connections.script_call import Run
 from gate.stores.redis.lane import Ended
-from gate.stores.redis.line import Line
 from gate.stores.redis.prompt_future import PromptFuture
-from gate.stores.redis.script_call import Run
 
 
 class HeldPromptLane:

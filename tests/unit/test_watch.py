@@ -14,16 +14,19 @@ import pytest
 from waiting import eventually
 
 from gate.app import board_in_force
+from gate.app.board_in_force import BoardInForce
 from gate.app.check import Check
 from gate.app.converge import converged
 from gate.app.store_clock import StoreClock
 from gate.app.watch import Watch
 from gate.core.account import Account
+from gate.core.decision import Verdict
 from gate.core.duration import DAY_US
 from gate.core.media import Media
 from gate.core.pause.board import Board, UnreadablePause
 from gate.core.pause.entry import Pause
 from gate.core.pause.scope import Action, Scope
+from gate.core.policy import PausesUnknown
 from gate.core.pseudonym import Pseudonyms
 from gate.core.request import CheckRequest
 from gate.errors import StateUnreadable, StoreUnavailable
@@ -413,6 +416,82 @@ async def test_a_fault_beside_the_break_glass_file_is_not_said_of_redis(
 
     assert bench.said[0] == "the break-glass file cannot be followed: ZeroDivisionError: a fault"
     assert bench.check.counts.faults["watch"] >= 1
+
+
+def with_policy(bench: Bench, pauses_unknown: PausesUnknown) -> Bench:
+    bench.check.policy = replace(bench.check.policy, pauses_unknown=pauses_unknown)
+    return bench
+
+
+@pytest.mark.parametrize(
+    ("mode", "verdict"), [(PausesUnknown.OPEN, Verdict.ALLOW), (PausesUnknown.STOP, Verdict.PAUSED)]
+)
+async def test_the_policy_says_what_a_gate_does_that_nobody_tells_the_pauses(
+    tmp_path: Path, mode: PausesUnknown, verdict: Verdict
+) -> None:
+    bench = with_policy(Bench(tmp_path), mode)
+    bench.store.error = StoreUnavailable("down")
+    bench.watch.start_from_disk()
+
+    async with bench.running():
+        await bench.watch.first_read()
+        before = await bench.check.check(an_upload())
+        known, proof = bench.watch.pauses_known, bench.watch.proof()
+        bench.store.error = None  # it tells an empty board
+        await eventually(lambda: bench.watch.pauses_known)
+        after = await bench.check.check(an_upload())
+
+    assert (before.verdict, after.verdict) == (verdict, Verdict.ALLOW)
+    assert not known
+    assert proof == BoardInForce(bench.check, bench.clock).proof()  # it acknowledges what it knows, and that is nothing
+    assert any(line.endswith(f"until one does: pauses_unknown = {mode}") for line in bench.said)
+
+
+async def test_a_gate_that_holds_uploads_goes_on_until_it_learns_of_the_pauses_and_tells_a_short_wait(
+    tmp_path: Path,
+) -> None:
+    bench = with_policy(Bench(tmp_path), PausesUnknown.STOP)
+    bench.store.error = StoreUnavailable("down")
+    bench.watch.start_from_disk()
+    held = []
+
+    for _ in range(5):
+        held.append(await bench.check.check(an_upload()))
+        bench.clock.at_us += 29_000_000
+        await bench.watch._read_file()
+
+    assert [each.verdict for each in held] == [Verdict.PAUSED] * 5
+    assert all(each.retry_after_us is not None and each.retry_after_us <= 60_000_000 for each in held)
+    assert bench.check.board.pauses == {}
+
+
+async def test_a_gate_that_starts_from_a_snapshot_or_hears_the_second_channel_holds_nothing_more(
+    tmp_path: Path,
+) -> None:
+    bench, other = (with_policy(Bench(tmp_path / name), PausesUnknown.STOP) for name in ("a", "b"))
+    bench.snapshot.parent.mkdir(parents=True)
+    bench.snapshot.write_bytes(encode_board(Board()))
+
+    bench.watch.start_from_disk()
+    other.watch.start_from_disk()
+    first = await other.check.check(an_upload())
+    await other.watch.hear_elsewhere(Board())
+
+    assert (await bench.check.check(an_upload())).verdict is Verdict.ALLOW
+    assert first.verdict is Verdict.PAUSED
+    assert (await other.check.check(an_upload())).verdict is Verdict.ALLOW
+
+
+async def test_a_changed_policy_lets_uploads_in_where_the_pauses_are_unknown(tmp_path: Path) -> None:
+    bench = with_policy(Bench(tmp_path), PausesUnknown.STOP)
+    bench.watch.start_from_disk()
+    before = await bench.check.check(an_upload())
+
+    with_policy(bench, PausesUnknown.OPEN)
+    await bench.watch._read_file()
+
+    assert before.verdict is Verdict.PAUSED
+    assert (await bench.check.check(an_upload())).verdict is Verdict.ALLOW
 
 
 async def test_live_gates_are_counted_so_that_local_buckets_know_their_share(tmp_path: Path) -> None:

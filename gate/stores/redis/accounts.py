@@ -12,7 +12,7 @@ from gate.core.score import Score
 from gate.ports.scores import EncodedScore
 from gate.stores.redis import scores as score_store
 from gate.stores.redis.cluster_reservations import reservation_store
-from gate.stores.redis.line import Stats
+from gate.stores.redis.connections.line import Stats
 from gate.stores.redis.overrides import RedisOverrideStore
 from gate.stores.redis.scores import RedisScoreStore
 from gate.stores.redis.takes import RedisTakeStore

@@ -27,9 +27,9 @@ from gate.ports.boards import Acknowledgement, Gates, UnreadableAcknowledgement
 from gate.records.board_document import decode_board, document_version, encode_board
 from gate.records.gate import decode_gate, encode_gate
 from gate.records.pause import VERSION
-from gate.stores.redis.connect import line_to
-from gate.stores.redis.line import Line, Stats
-from gate.stores.redis.script_call import Run, Script
+from gate.stores.redis.connections.connect import line_to
+from gate.stores.redis.connections.line import Line, Stats
+from gate.stores.redis.connections.script_call import Run, Script
 
 HEARTBEAT_S = 1.0
 DEAD_AFTER_S = 3.0

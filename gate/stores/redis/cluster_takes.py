@@ -20,13 +20,13 @@ from gate.core.limits.reservation import Report, UploadOutcome
 from gate.core.limits.take import ClassLimits, TakeRequest, TakeResult
 from gate.errors import StoreUnavailable
 from gate.ports.reservations import ReservationStore
-from gate.stores.redis.address import read_endpoints
 from gate.stores.redis.apart import OWN, entity_prefix, further_requests, own_request, parts_key, parts_of, together
-from gate.stores.redis.cluster import ClusterLine
-from gate.stores.redis.cluster_map import slot_of, tags
+from gate.stores.redis.connections.address import read_endpoints
+from gate.stores.redis.connections.cluster import ClusterLine
+from gate.stores.redis.connections.cluster_map import slot_of, tags
+from gate.stores.redis.connections.line import Routed, Stats
 from gate.stores.redis.layout import account_key, due_key
 from gate.stores.redis.limit_tags import LIMITS_TTL_MS
-from gate.stores.redis.line import Routed, Stats
 from gate.stores.redis.reservations import RedisReservationStore
 from gate.stores.redis.take_batch import Batch
 from gate.stores.redis.take_scripts import Scripts

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gate.stores.redis.connect import line_to
+from gate.stores.redis.connections.connect import line_to
 
 SYSTEM_PREFIX = "ug:"
 KEYS_A_CALL = 1000

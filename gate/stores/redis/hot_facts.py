@@ -12,8 +12,8 @@ from typing import Final
 
 from gate.core.hot_facts import LONGEST_DAYS
 from gate.errors import StoreUnavailable
-from gate.stores.redis.connect import line_to
-from gate.stores.redis.script_call import Argument
+from gate.stores.redis.connections.connect import line_to
+from gate.stores.redis.connections.script_call import Argument
 
 MOST_ENTRIES: Final = 50_000
 KEPT_S: Final = LONGEST_DAYS * 86_400

@@ -50,7 +50,7 @@ from gate.core.limits.reservation import Reservation, ReservationState
 from gate.core.limits.take import ClassLimits
 from gate.core.standing import Standing
 from gate.errors import StateUnreadable
-from gate.stores.redis.cluster_map import tags
+from gate.stores.redis.connections.cluster_map import tags
 
 LATE_US: Final = HOUR_US
 """How long a reservation is kept beyond its lifetime, at most another one, so that a late report learns what happened."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from gate.errors import StoreUnavailable
-from gate.stores.redis.line import Line
+from gate.stores.redis.connections.line import Line
 from gate.stores.redis.unrolled import Unrolled
 
 LIMITS_TTL_MS: Final = 64 * 86_400_000

@@ -12,8 +12,8 @@ from typing import Final
 from gate.core.override import Override
 from gate.errors import StateUnreadable
 from gate.records.override import decode_stored_override, obeyed_override, stored_override
-from gate.stores.redis.connect import line_to
-from gate.stores.redis.line import Stats
+from gate.stores.redis.connections.connect import line_to
+from gate.stores.redis.connections.line import Stats
 
 DEADLINE_S: Final = 2.0
 KEYS_A_CALL: Final = 1_000

@@ -19,7 +19,7 @@ from gate.records.override import decode_stored_override, obeyed_override
 from gate.records.score import decode_stored_risk
 from gate.stores.redis import layout
 from gate.stores.redis.apart import entity_prefix, further_requests, own_request, together, upload_of
-from gate.stores.redis.connect import AnyLine
+from gate.stores.redis.connections.connect import AnyLine
 from gate.stores.redis.take_batch import Batch
 
 

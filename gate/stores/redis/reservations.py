@@ -20,11 +20,11 @@ from gate.core.limits.reservation import Expired, Notice, Reservation, Reservati
 from gate.core.limits.take import ClassLimits
 from gate.errors import StateUnreadable, StoreUnavailable
 from gate.stores.redis import layout
-from gate.stores.redis.cluster import ClusterLine
-from gate.stores.redis.cluster_map import SLOTS, slot_of
-from gate.stores.redis.connect import line_to
-from gate.stores.redis.line import Routed, Stats
-from gate.stores.redis.script_call import Argument, Run, Script
+from gate.stores.redis.connections.cluster import ClusterLine
+from gate.stores.redis.connections.cluster_map import SLOTS, slot_of
+from gate.stores.redis.connections.connect import line_to
+from gate.stores.redis.connections.line import Routed, Stats
+from gate.stores.redis.connections.script_call import Argument, Run, Script
 
 MOST_AT_ONCE: Final = 64
 """Words that share two calls."""

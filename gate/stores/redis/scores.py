@@ -15,10 +15,10 @@ from gate.core.score import Score
 from gate.ports.scores import EncodedScore
 from gate.records.score import decode_stored_score
 from gate.records.score_batches import stored_each
-from gate.stores.redis.cluster_map import slot_of
-from gate.stores.redis.connect import line_to
-from gate.stores.redis.line import Stats
-from gate.stores.redis.script_call import Run, Script
+from gate.stores.redis.connections.cluster_map import slot_of
+from gate.stores.redis.connections.connect import line_to
+from gate.stores.redis.connections.line import Stats
+from gate.stores.redis.connections.script_call import Run, Script
 
 SCORE_TTL_MS: Final = 90 * 86_400_000
 SCORES_A_CALL: Final = 64

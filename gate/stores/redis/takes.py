@@ -17,13 +17,13 @@ from typing import Any
 
 from gate.core.limits.take import ClassLimits, Peek, TakeRequest, TakeResult
 from gate.errors import StoreUnavailable
-from gate.stores.redis.address import is_cluster
 from gate.stores.redis.batcher import Batcher
 from gate.stores.redis.cluster_takes import cluster_wire
-from gate.stores.redis.connect import line_to, single_line_to
+from gate.stores.redis.connections.address import is_cluster
+from gate.stores.redis.connections.connect import line_to, single_line_to
+from gate.stores.redis.connections.line import Line, Stats
 from gate.stores.redis.lane import Ended
 from gate.stores.redis.limit_tags import store_tags
-from gate.stores.redis.line import Line, Stats
 from gate.stores.redis.peeks import peek
 from gate.stores.redis.take_batch import Batch
 from gate.stores.redis.take_scripts import ScriptPair

@@ -16,11 +16,11 @@ from gate.core.limits.limit import NEVER_US
 from gate.core.limits.token_lease import Exchange, Exchanged
 from gate.errors import StoreUnavailable
 from gate.stores.redis.apart import entity_prefix
-from gate.stores.redis.cluster import ClusterLine
-from gate.stores.redis.connect import line_to
+from gate.stores.redis.connections.cluster import ClusterLine
+from gate.stores.redis.connections.connect import line_to
+from gate.stores.redis.connections.line import ReplyLost
+from gate.stores.redis.connections.script_call import Run, Script
 from gate.stores.redis.layout import account_key
-from gate.stores.redis.line import ReplyLost
-from gate.stores.redis.script_call import Run, Script
 
 MOST_AT_ONCE: Final = 64
 """Exchanges that share a call."""

@@ -27,10 +27,10 @@ from gate.stores.redis.bucket_layouts import (
     quoted,
     taken_from,
 )
+from gate.stores.redis.connections.script_call import Script
 from gate.stores.redis.layout import LATE_US, MOST_IN_VALUE, described, tagged
 from gate.stores.redis.lua import script
 from gate.stores.redis.packing import Packing, packing_of
-from gate.stores.redis.script_call import Script
 
 MAX_LIFETIME_US: Final = 1 << 47
 _INFINITE: Final = "math.huge"

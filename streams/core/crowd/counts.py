@@ -15,7 +15,7 @@ from streams.core.crowd.days import Days
 from streams.core.crowd.kinds import CONTENT, DEVICE, HOST, IP, KINDS, Kind
 from streams.core.crowd.members import ESTABLISHED, FULL, SIZE, WHO_AND_HOW, day_bits, whole, whom
 from streams.core.crowd.record import MAX_DAY, CrowdCount, name, parsed, parsed_name, written
-from streams.core.crowd.shown import ShownFeatures
+from streams.core.crowd.shown import ShownFeatures, column_of
 from streams.core.crowd.stirred import Feature, Stirred
 from streams.core.crowd.table import ACCOUNTS, MAX_READY, CrowdTable, Values
 from streams.core.crowd.table import ESTABLISHED as OF_THEM
@@ -148,8 +148,8 @@ class Crowd:
         of_ip, of_device, of_content, of_host = self._around
         for place, table, (values, owners) in ((0, of_ip, ips), (1, of_device, devices)):
             np.maximum.at(totals[place], owners, table.most_of(values))
-        totals[2] = of_content.most_of(np.array(contents, np.uint64))
-        totals[3] = of_host.most_of(np.array(hosts, np.uint64))
+        totals[2] = of_content.most_of(column_of(contents))
+        totals[3] = of_host.most_of(column_of(hosts))
         accounts, established = (
             (totals >> np.uint64(ACCOUNTS)).astype(float),
             (totals & np.uint64(OF_THEM)).astype(float),

@@ -1,6 +1,6 @@
 """Features: the numbers that an account's facts and surroundings give, by family, and the vector of all of them."""
 
-from streams.core.features.fact_features import FactFeatures, Located
+from streams.core.features.fact_features import FactColumns, FactFeatures, Located
 from streams.core.features.feature import UNKNOWN, Feature
 from streams.core.features.feature_columns import FeatureColumns, packed_rows
 from streams.core.features.places import recent, recent_of
@@ -21,6 +21,7 @@ __all__ = [
     "FEATURES",
     "PLACE",
     "UNKNOWN",
+    "FactColumns",
     "FactFeatures",
     "Feature",
     "FeatureColumns",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from streams.core.crowd import Surroundings
@@ -64,3 +64,27 @@ class FactFeatures(NamedTuple):
     devices: bytes
     content: int
     host: int
+
+
+class FactColumns(NamedTuple):
+    """The same of many accounts, one at least, each field as a column: a look at thousands of accounts waits for memory, so
+    it is taken once."""
+
+    each: Sequence[FactFeatures]
+    row: tuple[bytes, ...]
+    evidence_us: tuple[int, ...]
+    offset: tuple[int, ...]
+    latest_us: tuple[int, ...]
+    uploads: tuple[int, ...]
+    created_us: tuple[int, ...]
+    host_repeats: tuple[int, ...]
+    suspicion: tuple[float, ...]
+    networks: tuple[bytes, ...]
+    devices: tuple[bytes, ...]
+    content: tuple[int, ...]
+    host: tuple[int, ...]
+
+    @classmethod
+    def of(cls, each: Sequence[FactFeatures]) -> FactColumns:
+        """The columns of these accounts."""
+        return cls(each, *zip(*each, strict=True))

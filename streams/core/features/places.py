@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from struct import Struct
 from typing import Final
@@ -30,9 +31,9 @@ def recent(places: bytes, now_us: int) -> list[int]:
 
 def recent_of(packed: Sequence[bytes], now_us: Sequence[int]) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
     """The networks or the devices of many accounts, and which account each is of, by its place among them."""
-    counts = np.array([len(places) // PLACE_BYTES for places in packed], np.int64)
+    counts = np.frombuffer(array("q", map(len, packed)), np.int64) // PLACE_BYTES
     places = np.frombuffer(b"".join(packed), _PLACE)
     owners = np.repeat(np.arange(len(packed)), counts)
-    since = np.array(now_us, np.int64) // DAY_US - RECENT_DAYS
+    since = np.frombuffer(array("q", now_us), np.int64) // DAY_US - RECENT_DAYS
     late = places["day"] >= since[owners]
     return places["place"][late].astype(np.uint64), owners[late]

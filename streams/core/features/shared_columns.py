@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from streams.core.crowd import CONTENT, DEVICE, HOST, IP, ManySurroundings
 from streams.core.features import campaign, crowd
-from streams.core.features.fact_features import FactFeatures, ReadsSharing
+from streams.core.features.fact_features import FactColumns, FactFeatures, ReadsSharing
 from streams.core.features.feature_columns import packed_rows
 from streams.core.features.places import PLACE_BYTES
 
@@ -25,32 +25,32 @@ SHARED_BY_FEW: Final = 2
 """Accounts up to which a content or a link host is no spread."""
 
 
-def network_columns(each: Sequence[FactFeatures], around: ManySurroundings) -> Columns:
+def network_columns(given: FactColumns, around: ManySurroundings) -> Columns:
     """The features of `network`."""
-    networks = _column([len(one.networks) // PLACE_BYTES for one in each])
-    devices = _column([len(one.devices) // PLACE_BYTES for one in each])
+    networks = _column(map(len, given.networks)) // PLACE_BYTES
+    devices = _column(map(len, given.devices)) // PLACE_BYTES
     accounts = around.accounts
     values = np.array(
         (accounts[IP], accounts[DEVICE], _strangers(around, IP), _strangers(around, DEVICE), networks, devices)
     )
-    values[:4, _column([one.uploads for one in each]) == 0.0] = 0.0
+    values[:4, _column(given.uploads) == 0.0] = 0.0
     return values
 
 
-def crowd_columns(each: Sequence[FactFeatures], around: ManySurroundings) -> Columns:
+def crowd_columns(given: FactColumns, around: ManySurroundings) -> Columns:
     """The features of `crowd`."""
     contents, hosts = around.accounts[CONTENT], around.accounts[HOST]
-    has_uploads = _column([one.uploads for one in each]) > 0.0
-    nothing = np.zeros(len(each))
+    has_uploads = _column(given.uploads) > 0.0
+    nothing = np.zeros(len(given.each))
     values = np.array((contents, hosts, hosts, nothing, nothing)) * has_uploads
     is_shared = (contents > SHARED_BY_FEW) | (hosts > SHARED_BY_FEW)
-    return _with(values, crowd.read, each, around, np.flatnonzero(has_uploads & is_shared).tolist())
+    return _with(values, crowd.read, given.each, around, np.flatnonzero(has_uploads & is_shared).tolist())
 
 
-def campaign_columns(each: Sequence[FactFeatures], around: ManySurroundings) -> Columns:
+def campaign_columns(given: FactColumns, around: ManySurroundings) -> Columns:
     """The features of `campaign`."""
-    values = np.zeros((len(campaign.FEATURES), len(each)))
-    return _with(values, campaign.read, each, around, list(around.campaigns))
+    values = np.zeros((len(campaign.FEATURES), len(given.each)))
+    return _with(values, campaign.read, given.each, around, list(around.campaigns))
 
 
 def _strangers(around: ManySurroundings, kind: int) -> Columns:

@@ -34,7 +34,7 @@ from streams.core.features import (
     tempo,
     text,
 )
-from streams.core.features.fact_features import FactFeatures, ReadsSharing
+from streams.core.features.fact_features import FactColumns, FactFeatures, ReadsSharing
 from streams.core.features.feature import UNKNOWN, Feature
 from streams.core.features.feature_columns import FeatureColumns
 from streams.core.features.shared_columns import campaign_columns, crowd_columns, network_columns
@@ -153,9 +153,9 @@ class VectorReader:
         vector[_CAMPAIGNS] = campaign_values
         return vector
 
-    def columns(self, given: Sequence[FactFeatures], around: ManySurroundings) -> FeatureColumns:
-        """The features of many accounts, one at least, with their surroundings."""
-        of_facts = np.frombuffer(b"".join([one.row for one in given])).reshape(len(given), -1).T
+    def columns(self, given: FactColumns, around: ManySurroundings) -> FeatureColumns:
+        """The features of many accounts with their surroundings."""
+        of_facts = np.frombuffer(b"".join(given.row)).reshape(len(given.row), -1).T
         shared = [read(given, around)[kept] for read, kept in self._columns]
         return FeatureColumns((*self._of_facts, *self._of_shared), np.concatenate((of_facts, *shared)))
 

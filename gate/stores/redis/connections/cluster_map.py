@@ -12,7 +12,7 @@ from typing import Any, Final
 from redis.crc import key_slot
 from redis.exceptions import ResponseError
 
-from gate.stores.redis.address import Endpoint
+from gate.stores.redis.connections.address import Endpoint
 
 SLOTS: Final = 16_384
 

@@ -14,10 +14,10 @@ from typing import Any, Final
 from redis.exceptions import ConnectionError
 
 from gate.errors import StoreUnavailable
-from gate.stores.redis.address import Endpoint, Endpoints
-from gate.stores.redis.line import Line, Routed, Stats, connection_to, pack
-from gate.stores.redis.replies import Replies
-from gate.stores.redis.script_call import ScriptCall
+from gate.stores.redis.connections.address import Endpoint, Endpoints
+from gate.stores.redis.connections.line import Line, Routed, Stats, connection_to, pack
+from gate.stores.redis.connections.replies import Replies
+from gate.stores.redis.connections.script_call import ScriptCall
 
 VERIFY_EVERY_S: Final = 1.0
 VERIFY_WITHIN_S: Final = 1.0

@@ -18,10 +18,10 @@ from typing import Any, Final
 from redis.exceptions import NoScriptError, ResponseError
 
 from gate.errors import StoreUnavailable, redact
-from gate.stores.redis.address import Endpoint, Endpoints
-from gate.stores.redis.cluster_map import Redirect, SlotMap, read_slots, redirect_of, slot_of, tags
-from gate.stores.redis.line import Line, ReplyLost, Routed, Stats, pack, refused
-from gate.stores.redis.script_call import Argument, ScriptCall
+from gate.stores.redis.connections.address import Endpoint, Endpoints
+from gate.stores.redis.connections.cluster_map import Redirect, SlotMap, read_slots, redirect_of, slot_of, tags
+from gate.stores.redis.connections.line import Line, ReplyLost, Routed, Stats, pack, refused
+from gate.stores.redis.connections.script_call import Argument, ScriptCall
 
 FIRST_REST_S: Final = 0.05
 LONGEST_REST_S: Final = 1.0

@@ -21,9 +21,9 @@ from redis.backoff import NoBackoff
 from redis.exceptions import NoPermissionError, NoScriptError, ReadOnlyError, RedisError, ResponseError
 
 from gate.errors import AccessRefused, SettingInvalid, StoreUnavailable, redact
-from gate.stores.redis.replies import Replies
-from gate.stores.redis.script_call import Argument, ScriptCall
-from gate.stores.redis.trouble import redis_trouble
+from gate.stores.redis.connections.replies import Replies
+from gate.stores.redis.connections.script_call import Argument, ScriptCall
+from gate.stores.redis.connections.trouble import redis_trouble
 
 CLOSE_WITHIN_S = 1.0
 NOT_THIS_USER = "deploy/redis/users.acl shows what each user of Redis may do; staff have the user `oncall`"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from gate.stores.redis.address import is_cluster, read_endpoints
-from gate.stores.redis.cluster import ClusterLine
-from gate.stores.redis.line import Line, Stats
-from gate.stores.redis.sentinel import SentinelLine
+from gate.stores.redis.connections.address import is_cluster, read_endpoints
+from gate.stores.redis.connections.cluster import ClusterLine
+from gate.stores.redis.connections.line import Line, Stats
+from gate.stores.redis.connections.sentinel import SentinelLine
 
 AnyLine = Line | ClusterLine
 
