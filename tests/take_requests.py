@@ -43,6 +43,13 @@ class WallClock:
         return time.time_ns() // 1000
 
 
+class NoClock:
+    """The clock of a store that no request may read."""
+
+    def now_us(self) -> int:
+        raise AssertionError("each request brings its own time")
+
+
 NOW_US = WallClock().now_us()
 
 

@@ -113,6 +113,14 @@ def obeyed_override(value: bytes) -> Override:
     return Override(head.allow, UNREADABLE, "", head.expires_at_us, head.limits)
 
 
+def read_stored_override(value: bytes) -> tuple[Override, bool]:
+    """The override that a check obeys, and whether all of `value` can be read."""
+    try:
+        return decode_stored_override(value), True
+    except StateUnreadable:
+        return obeyed_override(value), False
+
+
 class _Head(msgspec.Struct, frozen=True):
     expires_at_us: int
     allow: bool

@@ -29,6 +29,11 @@ class DetectionFigures:
     ece: float | None
 
 
+def rounded(figure: float | None) -> float | None:
+    """A figure to four digits, as JSON shows it."""
+    return None if figure is None else round(figure, 4)
+
+
 def detection_figures(labels: NDArray[np.int64], log_odds: NDArray[np.float64]) -> DetectionFigures:
     """The figures for one label (1 abusive, 0 honest) and the log odds of each row."""
     positives = int(labels.sum())

@@ -20,7 +20,7 @@ from streams.core.models.link_odds import ReadsLinks
 from streams.core.models.marks import ReadsCaptions
 from streams.core.models.name_model import NameModel
 from streams.core.scorecard import Scorecard, without
-from streams.lab.detection_figures import auc_of, calibration_error, recall_at_share
+from streams.lab.detection_figures import auc_of, calibration_error, recall_at_share, rounded
 from streams.lab.rows import ABUSIVE, BENIGN, Recorded
 from streams.lab.shadow_figures import ShadowFigures, shadow_figures
 from streams.lab.snapshots import FeatureSnapshot, FoldedStream, fold_stream
@@ -80,20 +80,20 @@ class AccountFigures:
         return {
             "accounts": self.accounts,
             "positives": self.positives,
-            "auc": _rounded(last.auc),
-            "recall_at_1pct_fpr": _rounded(last.recall_at_1pct_fpr),
-            "recall_at_half_pct_fpr": _rounded(last.recall_at_half_pct_fpr),
+            "auc": rounded(last.auc),
+            "recall_at_1pct_fpr": rounded(last.recall_at_1pct_fpr),
+            "recall_at_half_pct_fpr": rounded(last.recall_at_half_pct_fpr),
             "after": {
                 str(count): {
-                    "auc": _rounded(one.auc),
-                    "recall_at_1pct_fpr": _rounded(one.recall_at_1pct_fpr),
+                    "auc": rounded(one.auc),
+                    "recall_at_1pct_fpr": rounded(one.recall_at_1pct_fpr),
                     "accounts": one.accounts,
                 }
                 for count, one in self.after.items()
             },
-            "benign_at_least": {f"{bound:g}": _rounded(share) for bound, share in self.benign_at_least.items()},
-            "abusive_at_least": {f"{bound:g}": _rounded(share) for bound, share in self.abusive_at_least.items()},
-            "ece": _rounded(self.ece),
+            "benign_at_least": {f"{bound:g}": rounded(share) for bound, share in self.benign_at_least.items()},
+            "abusive_at_least": {f"{bound:g}": rounded(share) for bound, share in self.abusive_at_least.items()},
+            "ece": rounded(self.ece),
             "state_bytes": {"median": self.state_bytes[0], "most": self.state_bytes[1]},
             "us_per_event": round(self.us_per_event, 2),
             "families": {
@@ -216,7 +216,3 @@ def _family_odds(card: Scorecard, snapshots: Sequence[FeatureSnapshot]) -> dict[
 def _moved(labels: Labels, odds: Odds) -> Moved:
     right = np.where(labels == ABUSIVE, odds, -odds)
     return Moved(float((right >= MOVED).mean()), float((right <= -MOVED).mean()))
-
-
-def _rounded(figure: float | None) -> float | None:
-    return None if figure is None else round(figure, 4)

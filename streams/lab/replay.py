@@ -29,6 +29,7 @@ from gate.core.score import Score
 from gate.errors import StoreUnavailable
 from gate.ports.scores import ScoreStore
 from gate.ports.takes import TakeStore
+from streams.lab.detection_figures import rounded
 from streams.lab.evaluate import Figures, figures
 from streams.lab.next_upload import MEETS, NextUploads
 from streams.lab.rows import (
@@ -113,8 +114,8 @@ class Outcome:
                 tally.labels[a] == ABUSIVE for a in tally.met_accounts | tally.met_next
             ),
             "benign_accounts_met_or_next": len(benign & (tally.met_accounts | tally.met_next)),
-            "auc": _rounded(self.figures.auc),
-            "recall_at_1pct_fpr": _rounded(self.figures.recall),
+            "auc": rounded(self.figures.auc),
+            "recall_at_1pct_fpr": rounded(self.figures.recall),
             "synthetic_times": self.synthetic_times,
             "windows": self.windows,
             "seconds": round(self.seconds, 2),
@@ -288,7 +289,3 @@ async def _risks(store: ScoreStore, accounts: Sequence[str]) -> dict[str, float]
         scores: list[Score | None] = await store.scores(part)
         found.update((a, score.risk) for a, score in zip(part, scores, strict=True) if score is not None)
     return found
-
-
-def _rounded(figure: float | None) -> float | None:
-    return None if figure is None else round(figure, 4)

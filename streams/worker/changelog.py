@@ -153,7 +153,7 @@ class Accounts:
     def fold(self, changed: dict[str, bytes], gone: Sequence[str] = ()) -> None:
         """Apply the states of a batch that is not committed yet, and delete the accounts in `gone`."""
         get = self.states.get
-        replaced = {account: get(account) for account in changed}
+        replaced = dict(zip(changed, map(get, changed), strict=True))
         self.states.update(changed)
         for account in gone:
             replaced[account] = self.states.pop(account, None)

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from heard_counts import HeardCounts
 from mode import Service
 from waiting import eventually
 
@@ -293,21 +294,8 @@ def test_unreadable_events_stop_a_partition_once_practically_nothing_else_is_lef
     assert found[-1] is verdict
 
 
-class Heard:
-    """Keeps what it hears."""
-
-    def __init__(self) -> None:
-        self.counts: list[tuple[int, str, int]] = []
-
-    def hear(self, partition: int, feature: str, count: int) -> None:
-        self.counts.append((partition, feature, count))
-
-    def stored_are_heard(self) -> None:
-        """It has no days."""
-
-
 def test_crowd_records_are_heard_and_others_passed_over() -> None:
-    heard = Heard()
+    heard = HeardCounts()
 
     assert hear(heard, crowd_key(3, "abc"), b"7")
     assert hear(heard, b"3:abc", None)

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import replace
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from servers import running_redis
+from take_requests import NOW_US, WallClock
 from waiting import eventually
 
 from gate.app.operate import Operate
@@ -25,14 +25,6 @@ from gate.stores.redis.connections.line import Line
 
 HOUR_US = 3_600_000_000
 SECOND_US = 1_000_000
-
-
-class WallClock:
-    def now_us(self) -> int:
-        return time.time_ns() // 1000
-
-
-NOW_US = WallClock().now_us()
 
 
 def pause(rev: int, id_: str | None = None, text: str = "") -> Pause:

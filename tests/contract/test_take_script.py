@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from redis_nodes import say
 from redis_scripts import left_by
 from servers import running_redis
-from take_requests import DAY_US, MINUTE_US, NOW_US
+from take_requests import DAY_US, MINUTE_US, NOW_US, NoClock
 
 from gate.core.hot_facts import MetFact
 from gate.core.limits.limit import EntityBuckets, EntityLimits, Limit, Rate
@@ -150,11 +150,6 @@ def decisions() -> list[tuple[TakeRequest, Score | None, Override | None]]:
         request = TakeRequest(account, "u", WIDE, now_us=THEN_US, hot=fact, class_="new", attempt=1, keep_limits=keeps)
         found.append((request, score, override))
     return found
-
-
-class NoClock:
-    def now_us(self) -> int:
-        raise AssertionError("each request brings its own time")
 
 
 async def test_overrides_scores_and_hot_facts_decide_as_in_the_model_in_every_combination(

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from take_requests import one_limit
+from take_requests import NoClock, one_limit
 
 from gate.core.limits.gcra import GRACE_US, Refusal, take
 from gate.core.limits.limit import (
@@ -81,11 +81,6 @@ def take_requests(draw: st.DrawFn) -> list[TakeRequest]:
             )
         )
     return found
-
-
-class NoClock:
-    def now_us(self) -> int:
-        raise AssertionError("each request brings its own time")
 
 
 def in_model(sequence: list[TakeRequest], scores: list[Score]) -> list[TakeResult]:

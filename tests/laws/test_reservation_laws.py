@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
+from take_requests import NoClock
 
 from gate.core.duration import DAY_US, HOUR_US, MINUTE_US
 from gate.core.hot_facts import MetFact
@@ -29,11 +30,6 @@ from gate.stores.redis.accounts import RedisAccountStore
 START_US = time.time_ns() // 1000
 CHECKS = 6_000
 RUN = itertools.count()
-
-
-class NoClock:
-    def now_us(self) -> int:
-        raise AssertionError("each request brings its own time")
 
 
 def a_class(rng: random.Random, name: str) -> ClassLimits:

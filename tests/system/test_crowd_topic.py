@@ -10,6 +10,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from heard_counts import HeardCounts
 from waiting import eventually
 from workers import create_anew, while_busy
 
@@ -19,19 +20,6 @@ from streams.core.crowd import DEVICE, WINDOW_US, Crowd
 from streams.worker.crowd_feed import crowd_key, listen
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]
-
-
-class Heard:
-    """Keeps what it hears."""
-
-    def __init__(self) -> None:
-        self.counts: list[tuple[int, str, int]] = []
-
-    def hear(self, partition: int, feature: str, count: int) -> None:
-        self.counts.append((partition, feature, count))
-
-    def stored_are_heard(self) -> None:
-        """It has no days."""
 
 
 async def test_the_broker_keeps_counts_as_long_as_the_topic_says(
@@ -67,7 +55,7 @@ async def test_a_starting_worker_believes_no_count_from_before_the_window(
     async with AIOKafkaProducer(bootstrap_servers=kafka_bootstrap) as producer:
         for feature, age_ms in (("months", 20 * window_ms), ("days", window_ms - 60_000), ("now", 0)):
             await producer.send_and_wait(topic, b"7", crowd_key(3, feature), timestamp_ms=now_ms - age_ms)
-    heard = Heard()
+    heard = HeardCounts()
 
     listening = asyncio.create_task(listen(kafka_bootstrap, topic, heard))
     await eventually(lambda: (3, "now", 7) in heard.counts)
@@ -103,7 +91,7 @@ async def test_a_starting_worker_knows_what_others_published_and_passes_over_wha
 async def test_a_worker_hears_all_of_a_topic_that_was_created_anew_while_it_was_busy(
     kafka_bootstrap: str, unique: Callable[[], str]
 ) -> None:
-    topics, heard = Topics(f"{unique()}."), Heard()
+    topics, heard = Topics(f"{unique()}."), HeardCounts()
     await declare(kafka_bootstrap, topics)
 
     async def publish(*features: str) -> None:

@@ -6,6 +6,7 @@ import socket
 from pathlib import Path
 
 import pytest
+from audit_in_memory import MemoryAudit
 
 from gate.app.operate import Operate
 from gate.app.permission import Authority
@@ -13,7 +14,6 @@ from gate.cli.identity import login_identity, login_name
 from gate.core.pause.four_eyes import TwoPersonRule
 from gate.core.pause.scope import Action, Scope
 from gate.errors import NotPermitted
-from gate.ports.audit import AuditEntry
 from gate.serve.clock import SystemClock
 from gate.stores.memory.boards import MemoryBoardStore
 
@@ -54,18 +54,8 @@ def test_the_login_has_a_name_where_the_kernel_keeps_one(tmp_path: Path) -> None
     assert names == ["root", None, None]
 
 
-class Remembering:
-    """An audit log in memory."""
-
-    def __init__(self) -> None:
-        self.entries: list[AuditEntry] = []
-
-    def record(self, entry: AuditEntry) -> None:
-        self.entries.append(entry)
-
-
 async def test_another_name_from_the_same_login_is_no_second_person() -> None:
-    store, audit = MemoryBoardStore(SystemClock()), Remembering()
+    store, audit = MemoryBoardStore(SystemClock()), MemoryAudit()
     rules = frozenset((TwoPersonRule.PLATFORM_WIDE,))
 
     def acting(identity: str, emergency: str = "") -> Operate:
@@ -86,7 +76,7 @@ async def test_another_name_from_the_same_login_is_no_second_person() -> None:
 
 
 async def test_the_emergency_right_approves_what_one_proposed_and_is_logged() -> None:
-    store, audit = MemoryBoardStore(SystemClock()), Remembering()
+    store, audit = MemoryBoardStore(SystemClock()), MemoryAudit()
     authority = Authority(frozenset(TwoPersonRule), propose=True, identity="1000@ops-1")
     proposed = await Operate(store, lambda: "p-1", authority=authority).pause(
         Scope(), Action.STOP, "raid", "", "ann", 60_000_000

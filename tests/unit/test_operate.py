@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import replace
 
 import pytest
+from audit_in_memory import MemoryAudit
 
 from gate.app.both_channels import BothChannels, OtherChannel
 from gate.app.operate import Details, Operate
@@ -31,7 +32,7 @@ from gate.errors import (
     StoreUnavailable,
     UploadGateError,
 )
-from gate.ports.audit import AuditEntry, AuditOutcome
+from gate.ports.audit import AuditOutcome
 from gate.ports.boards import Acknowledgement, BoardStore
 from gate.records.pause import MAX_REV, fingerprint
 from gate.stores.memory.boards import MemoryBoardStore
@@ -327,20 +328,10 @@ async def test_an_unreadable_board_is_waited_for_until_a_gate_has_repaired_it(
     assert (await pausing).rev == 1
 
 
-class Remembering:
-    """An audit log in memory."""
-
-    def __init__(self) -> None:
-        self.entries: list[AuditEntry] = []
-
-    def record(self, entry: AuditEntry) -> None:
-        self.entries.append(entry)
-
-
 ALL_RULES = frozenset(TwoPersonRule)
 
 
-def acting(store: MemoryBoardStore, audit: Remembering | None = None, **authority: object) -> Operate:
+def acting(store: MemoryBoardStore, audit: MemoryAudit | None = None, **authority: object) -> Operate:
     return Operate(store, ids(), authority=Authority(**authority), audit=audit)  # type: ignore[arg-type]
 
 
@@ -387,7 +378,7 @@ async def test_another_spelling_of_a_name_is_no_second_person(store: MemoryBoard
 async def test_an_extension_of_a_pause_whose_release_is_proposed_is_recorded_as_done(
     store: MemoryBoardStore, clock: StoppedClock
 ) -> None:
-    audit = Remembering()
+    audit = MemoryAudit()
     pause = await raid(acting(store))
     operate = acting(store, audit, rules=ALL_RULES, propose=True)
     await operate.release(pause.id, "bob")
@@ -622,7 +613,7 @@ async def test_a_release_ramps_over_a_tenth_of_the_time_in_force(
 async def test_every_change_is_recorded_with_what_was_before_and_after_and_so_is_what_was_refused(
     store: MemoryBoardStore,
 ) -> None:
-    audit = Remembering()
+    audit = MemoryAudit()
     operate = acting(store, audit)
 
     pause = await raid(operate)
@@ -768,7 +759,7 @@ class Hangs(MemoryBoardStore):
 
 
 async def test_a_change_that_ctrl_c_ends_while_it_is_written_is_recorded(clock: StoppedClock) -> None:
-    store, entries = Hangs(clock), Remembering()
+    store, entries = Hangs(clock), MemoryAudit()
     changing = asyncio.create_task(raid(Operate(store, ids(), audit=entries)))
     await store.wrote.wait()
 

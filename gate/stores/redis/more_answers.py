@@ -9,8 +9,7 @@ from msgspec.structs import replace
 
 from gate.core.limits.gcra import Refusal
 from gate.core.limits.take import TakeResult
-from gate.errors import StateUnreadable
-from gate.records.override import decode_stored_override, obeyed_override
+from gate.records.override import read_stored_override
 
 _COUNT: Final = struct.Struct("<H")
 
@@ -21,11 +20,7 @@ def with_more(result: TakeResult, more: bytes) -> tuple[TakeResult, bool]:
     end = _COUNT.size + length
     override, limits_of, is_readable = None, result.limits_of, True
     if length:
-        value = more[_COUNT.size : end]
-        try:
-            override = decode_stored_override(value)
-        except StateUnreadable:
-            override, is_readable = obeyed_override(value), False
+        override, is_readable = read_stored_override(more[_COUNT.size : end])
     shadow = tuple(more[end:].decode(errors="replace").split("\n")) if len(more) > end else ()
     refusal = result.refusal
     if refusal is not None and not refusal.limit:

@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from gate.core.override import Override
-from gate.errors import StateUnreadable
-from gate.records.override import decode_stored_override, obeyed_override, stored_override
+from gate.records.override import read_stored_override, stored_override
 from gate.stores.redis.connections.connect import line_to
 from gate.stores.redis.connections.line import Stats
 
@@ -48,7 +47,7 @@ class RedisOverrideStore:
             keys = [f"{self._prefix}override:{{{account}}}" for account in accounts[start : start + KEYS_A_CALL]]
             async with self._turn:
                 values = await self._line.values(keys, self._deadline_s)
-            found += [None if value is None else _read(value) for value in values]
+            found += [None if value is None else read_stored_override(value)[0] for value in values]
         return found
 
     async def remove_override(self, account: str) -> bool:
@@ -69,11 +68,3 @@ class RedisOverrideStore:
         named = sorted(accounts)
         found = await self.overrides(named)
         return {account: override for account, override in zip(named, found, strict=True) if override is not None}
-
-
-def _read(value: bytes) -> Override:
-    """The override that checks obey."""
-    try:
-        return decode_stored_override(value)
-    except StateUnreadable:
-        return obeyed_override(value)

@@ -11,11 +11,10 @@ from gate.core.limits.gcra import LATEST_TAT_US, Flights, Tats, rooms
 from gate.core.limits.limit import EntityBuckets
 from gate.core.limits.reservation import Reservation
 from gate.core.limits.take import Peek, TakeRequest, TakeResult
-from gate.core.override import Override
 from gate.core.score import risk_at
 from gate.core.standing import UNKNOWN, Standing
 from gate.errors import StateUnreadable
-from gate.records.override import decode_stored_override, obeyed_override
+from gate.records.override import read_stored_override
 from gate.records.score import decode_stored_risk
 from gate.stores.redis import layout
 from gate.stores.redis.apart import entity_prefix, further_requests, own_request, together, upload_of
@@ -140,7 +139,7 @@ def _known(record: bytes | None, request: TakeRequest) -> Reservation | None:
 
 
 def _standing(score: bytes | None, override: bytes | None, now_us: int) -> Standing:
-    staff = None if override is None else _override(override)
+    staff = None if override is None else read_stored_override(override)[0]
     if staff is not None and now_us >= staff.expires_at_us:
         staff = None
     try:
@@ -151,10 +150,3 @@ def _standing(score: bytes | None, override: bytes | None, now_us: int) -> Stand
         return Standing(override=staff)
     risk = risk_at(known.risk, known.at_us, known.half_life_us, known.base, now_us)
     return Standing(risk, known.at_us, staff, known.half_life_us, known.base, now_us, known.acts)
-
-
-def _override(value: bytes) -> Override:
-    try:
-        return decode_stored_override(value)
-    except StateUnreadable:
-        return obeyed_override(value)
