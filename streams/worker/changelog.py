@@ -66,7 +66,7 @@ def decode_watermark(value: bytes) -> Watermark:
     """Raises StateUnreadable."""
     try:
         mark = _decode(value)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise StateUnreadable(f"the changelog's watermark does not parse: {error}", RESTORE) from error
     if _EPOCH.fullmatch(mark.epoch) is None or mark.offset < 0:
         raise StateUnreadable("the changelog's watermark has an epoch or an offset that no worker writes", RESTORE)
