@@ -10,12 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gate.cli.addresses import (
-    KafkaFlag,
-    RedisFlag,
-    StateFlag,
-    resolve_addresses,
-)
+from gate.cli.addresses import KafkaFlag, RedisFlag, StateFlag, resolve_addresses
 from gate.cli.output import CANCELLED, Output, OutputFlag, emit, result, say
 from gate.cli.with_kafka import with_kafka
 from gate.errors import SettingInvalid

@@ -11,12 +11,7 @@ from typing import Annotated, TextIO
 
 import typer
 
-from gate.cli.addresses import (
-    GateFlag,
-    KafkaFlag,
-    StateFlag,
-    resolve_addresses,
-)
+from gate.cli.addresses import GateFlag, KafkaFlag, StateFlag, resolve_addresses
 from gate.cli.output import say
 from gate.core.duration import parse_duration_us
 from gate.errors import SettingInvalid

@@ -5,14 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from gate.cli.addresses import (
-    DEFAULT_PORT,
-    KafkaFlag,
-    RedisFlag,
-    StateFlag,
-    resolve_addresses,
-    salt_of_up,
-)
+from gate.cli.addresses import DEFAULT_PORT, KafkaFlag, RedisFlag, StateFlag, resolve_addresses, salt_of_up
 from gate.cli.output import say
 from streams.cli.libraries import require_streams
 
