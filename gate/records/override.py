@@ -73,7 +73,7 @@ def decode_override(data: bytes) -> Override:
         document = _decode(data)
         expires_at_us = us_of(document.expires_at)
         extra = unknown_fields(data, _KNOWN, VERSION, document.version)
-    except (msgspec.DecodeError, ValueError, StateUnreadable) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError, StateUnreadable) as error:
         raise StateUnreadable(f"not an override: {error}") from error
     limits = None if document.limits_of is msgspec.UNSET else document.limits_of
     return Override(document.allow, document.reason, document.owner, expires_at_us, limits, extra)

@@ -18,8 +18,12 @@ Common = tuple[int, str, int, int, int, str, int, float, bool, str]
 """What a worker gives all scores of a batch, but that accounts of other partitions have another stamp."""
 
 
-def with_bytes_each(scores: Iterable[Score]) -> list[EncodedScore]:
-    """`with_bytes` of each score, in their order. Takes each only when the one before is written."""
+def with_bytes_each(scores: Iterable[Score], are_of_one_call: bool = False) -> list[EncodedScore]:
+    """`with_bytes` of each score, in their order. Takes each only when the one before is written.
+
+    `are_of_one_call` says that a scorecard made all of them in one call, with stamps that differ in their offsets and in
+    `partitions` only.
+    """
     made = tuple.__new__  # a named tuple's own constructor takes twice as long
     encode = _encode
     encoded: list[EncodedScore] = []
@@ -27,23 +31,26 @@ def with_bytes_each(scores: Iterable[Score]) -> list[EncodedScore]:
     last_risks, risk = (0.0, 0.0, 0.0), _risk(0.0, 0.0, 0.0)
     last: Common | None = None
     before = after = ""
+    partitions = None
     for score in scores:
         stamp = score.stamp
-        if not stamp.generation or score.extra or score.shadow is not None:  # not as a worker usually makes it
-            encoded.append(with_bytes(score))
-            continue
+        if stamp.partitions != partitions:
+            if not stamp.generation or score.extra or score.shadow is not None:  # not as a worker usually makes it
+                encoded.append(with_bytes(score))
+                continue
+            common = (
+                score.scored_at_us, stamp.epoch, stamp.partition, stamp.partitions, stamp.generation,
+                score.scorecard, score.half_life_us, score.base, score.acts, score.models,
+            )  # fmt: skip
+            if common != last:
+                last, (before, after) = common, _around_offset(common)
+            partitions = stamp.partitions if are_of_one_call else None
         at_second, fraction = divmod(score.at_us, 1_000_000)
         if at_second != last_second:
             last_second, second = at_second, _second(at_second)
         risks = score.bot, score.scam, score.risk
         if risks != last_risks:
             last_risks, risk = risks, _risk(*risks)
-        common = (
-            score.scored_at_us, stamp.epoch, stamp.partition, stamp.partitions, stamp.generation,
-            score.scorecard, score.half_life_us, score.base, score.acts, score.models,
-        )  # fmt: skip
-        if common != last:
-            last, (before, after) = common, _around_offset(common)
         reasons = ",".join(map(_reason, score.reasons)) if score.reasons else ""
         parts_of_second = f'{second}.{fraction:06d}Z"' if fraction else f'{second}Z"'
         data = (

@@ -218,6 +218,6 @@ def version(data: bytes) -> int | None:
     said = first if 1 < first < 0x80 else 1  # the first layout had no version and began with the byte of a list
     try:
         _any_layout(data if said == 1 else data[1:])
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return None
     return said

@@ -29,13 +29,13 @@ def homes(accounts: Sequence[str], partition: int, counts: Sequence[int]) -> lis
 
 def murmur2(keys: Sequence[bytes]) -> NDArray[np.uint32]:
     """The 32-bit hash that Kafka's default partitioner makes of each key."""
-    by_length: dict[int, list[int]] = {}
-    for place, key in enumerate(keys):
-        by_length.setdefault(len(key), []).append(place)
+    joined = np.frombuffer(b"".join(keys), np.uint8)
+    lengths = np.fromiter(map(len, keys), np.int64, len(keys))
+    starts = np.cumsum(lengths) - lengths
     hashes = np.zeros(len(keys), np.uint32)
-    for length, places in by_length.items():
-        joined = np.frombuffer(b"".join([keys[place] for place in places]), np.uint8)
-        hashes[places] = _of_length(joined.reshape(len(places), length), length)
+    for length in np.unique(lengths).tolist():
+        places = np.flatnonzero(lengths == length)
+        hashes[places] = _of_length(joined[starts[places, None] + np.arange(length)], length)
     return hashes
 
 

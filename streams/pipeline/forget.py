@@ -20,7 +20,7 @@ def inactive(accounts: Iterable[str], states: Mapping[str, bytes], before_us: in
         try:
             if latest_us(state) < before_us:
                 found.append(account)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, RecursionError):
             continue
     return found
 

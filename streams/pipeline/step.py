@@ -180,7 +180,7 @@ class Scoring(NamedTuple):
             map(self.stamped, accounts, given.offset),
             self.acts,
         )
-        return with_bytes_each(scores)
+        return with_bytes_each(scores, are_of_one_call=True)
 
     def one(self, account: str, features: FactFeatures) -> EncodedScore:
         """The score of one account."""

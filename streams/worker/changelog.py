@@ -66,7 +66,7 @@ def decode_watermark(value: bytes) -> Watermark:
     """Raises StateUnreadable."""
     try:
         mark = _decode(value)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise StateUnreadable(f"the changelog's watermark does not parse: {error}", RESTORE) from error
     if _EPOCH.fullmatch(mark.epoch) is None or mark.offset < 0:
         raise StateUnreadable("the changelog's watermark has an epoch or an offset that no worker writes", RESTORE)
@@ -153,7 +153,7 @@ class Accounts:
     def fold(self, changed: dict[str, bytes], gone: Sequence[str] = ()) -> None:
         """Apply the states of a batch that is not committed yet, and delete the accounts in `gone`."""
         get = self.states.get
-        replaced = {account: get(account) for account in changed}
+        replaced = dict(zip(changed, map(get, changed), strict=True))
         self.states.update(changed)
         for account in gone:
             replaced[account] = self.states.pop(account, None)

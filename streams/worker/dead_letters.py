@@ -172,11 +172,11 @@ def _read(records: Iterable[Any], partition: int) -> Iterable[FoundLetter | Repl
             if record.key == REPLAYED_KEY:
                 yield _decode_marker(record.value or b"")
                 continue
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             pass  # the key of a real event can be `replayed` too
         try:
             body = _decode(record.value or b"")
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             continue
         yield FoundLetter(body, record.key, partition, record.offset, record.timestamp)
 

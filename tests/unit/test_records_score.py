@@ -140,6 +140,20 @@ def test_the_scores_of_a_batch_are_written_as_each_by_itself(some: list[Score], 
     assert stored_each(encoded) == [stored_score(one) for one in encoded]
 
 
+@given(st.lists(st.tuples(scores, st.integers(0, 4), st.integers(0, 1 << 40)), max_size=6), st.integers(0, 2))
+def test_the_scores_of_one_call_are_written_as_each_by_itself(
+    some: list[tuple[Score, int, int]], generation: int
+) -> None:
+    batch = [
+        replace(
+            SCORE, account=one.account, risk=one.risk, at_us=offset, stamp=Stamp("c/t", offset, 0, home, generation)
+        )
+        for one, home, offset in some
+    ]
+
+    assert with_bytes_each(batch, are_of_one_call=True) == [(score, encode_score(score)) for score in batch]
+
+
 @given(st.floats(-1000, 1000))
 def test_rounding_agrees_with_six_printed_digits_and_is_stable(value: float) -> None:
     assert rounded(rounded(value)) == rounded(value)

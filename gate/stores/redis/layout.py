@@ -186,7 +186,7 @@ def read_described(data: bytes) -> Described:
     """The description in `data`. Raises StateUnreadable."""
     try:
         return _decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise StateUnreadable(f"not the limits of a class: {error}") from error
 
 

@@ -16,6 +16,7 @@ from typing import Final
 
 import msgspec
 
+from streams.core.campaigns.mixing import LARGEST
 from streams.core.crowd.kinds import LINK_CAMPAIGN, NAME_CAMPAIGN, PICTURE_CAMPAIGN, TEXT_CAMPAIGN
 
 VERSION: Final = 1
@@ -103,7 +104,8 @@ def parsed_id(text: str) -> Feature | None:
         return None
     if not all(digit in "0123456789abcdef" for digit in digits):
         return None
-    return NUMBERS[CampaignKind(kind)], int(digits, 16)
+    number = int(digits, 16)
+    return (NUMBERS[CampaignKind(kind)], number) if number <= LARGEST else None
 
 
 def written_record(sighting: Sighting, counts: bytes) -> bytes:
@@ -122,7 +124,7 @@ def parsed_record(value: bytes | None) -> CampaignRecord | None:
         return None
     try:
         record = _decode(value)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     is_long = len(record.examples) > MAX_EXAMPLES or any(len(one) > MAX_EXAMPLE_CHARS for one in record.examples)
     in_time = 0 <= record.first_us <= record.last_us < _LARGEST_US

@@ -9,7 +9,6 @@ from typing import Final, Self
 
 from gate.core.duration import DAY_US
 from gate.core.event import Attempted
-from gate.core.media import Media
 from streams.core.campaigns.campaign import (
     KIND_OF,
     CampaignKind,
@@ -93,15 +92,26 @@ class Campaigns:
         shown = no_campaigns()
         linking: list[int] = []
         written_at: list[int] = []
-        medias: list[Media | None] = []
+        plain_at: list[int] = []
+        plain: list[str] = []
+        looks_at: list[int] = []
+        looks: list[str] = []
         for place, event in enumerate(uploads):
-            medias.append(event.media)
+            media = event.media
+            if media is not None:
+                if media.phash:
+                    looks_at.append(place)
+                    looks.append(media.phash)
+                elif media.sha256:
+                    plain_at.append(place)
+                    plain.append(media.sha256)
             if event.links:
                 linking.append(place)
             if event.text and len(event.text) >= LEAST_GRAMS:
                 written_at.append(place)
         examples: dict[int, list[str | Marks]] = {kind: [] for kind in shown}
-        self._contents(medias, shown[PICTURE_CAMPAIGN], examples[PICTURE_CAMPAIGN])
+        pictures = shown[PICTURE_CAMPAIGN], examples[PICTURE_CAMPAIGN]
+        self._contents(plain_at, plain, looks_at, looks, *pictures)
         captions = marks_of([uploads[place].text or "" for place in written_at], self._alphabet)
         for place, marks in zip(written_at, captions, strict=True):
             if marks:
@@ -280,22 +290,19 @@ class Campaigns:
         """Whether it is a run of names that many honest ones share, or that too few names have."""
         return feature[0] == NAME_CAMPAIGN and (self._names is None or not self._names.is_live(feature[1]))
 
-    def _contents(self, medias: Sequence[Media | None], shown: Groups, examples: list[str | Marks]) -> None:
-        """Add the campaign of each upload's content, with an example, to `shown` and `examples`."""
-        plain_at: list[int] = []
-        plain: list[str] = []
-        looks_at: list[int] = []
-        hashes: list[str] = []
-        for place, media in enumerate(medias):
-            if media is None:
-                continue
-            phash, sha256 = media.phash, media.sha256
-            if phash:
-                looks_at.append(place)
-                hashes.append(phash)
-            elif sha256:
-                plain_at.append(place)
-                plain.append(sha256)
+    def _contents(
+        self,
+        plain_at: list[int],
+        plain: list[str],
+        looks_at: list[int],
+        hashes: list[str],
+        shown: Groups,
+        examples: list[str | Marks],
+    ) -> None:
+        """Add the campaign of each upload's content, with an example, to `shown` and `examples`.
+
+        The uploads at `plain_at` have a plain hash, those at `looks_at` a perceptual one.
+        """
         numbers = numbers_of_hashes(plain)
         if not hashes:
             shown.numbers.extend(numbers)

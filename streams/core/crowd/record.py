@@ -64,6 +64,6 @@ def parsed(value: bytes) -> tuple[int, list[int], list[int]] | None:
         return None
     try:
         version, day, accounts, established = _decoder.decode(value)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     return (day, accounts, established) if version == VERSION and 0 <= day <= MAX_DAY else None
