@@ -16,6 +16,7 @@ decimals at most. The keys of missing values are there if and only if the featur
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -34,6 +35,8 @@ _ONE: Final = ("feature", "family", "kind", "speaks", "monotone", "cuts", "point
 _TWO: Final = (
     "features", "family", "kind", "speaks", "monotone", "cuts", "points", "missing_first", "missing_second", "missing_both"
 )  # fmt: skip
+TABLE: Final = re.compile(r"\[[A-Za-z_][\w.\" -]*\]\s*(#.*)?")
+"""The line that begins a table, such as `[caps]`; a row of points is none."""
 Member = TypeVar("Member", bound=StrEnum)
 
 
@@ -86,15 +89,18 @@ class Place:
     def _line(self, key: str) -> int | None:
         """The line of the key, or of the term where that has no such key."""
         terms, began = -1, None
+        here: int | None = None  # the number of the term that the line is in, None outside all terms
         for number, line in enumerate(self.text.splitlines(), start=1):
             plain = line.strip().strip("[").lstrip('"')
             if plain.startswith("terms]"):
-                terms += 1
-                if terms == self.term:
+                here = terms = terms + 1
+                if here == self.term:
                     began = number
                 elif began is not None:
                     break
-            if (self.term is None and terms < 0) or terms == self.term:
+            elif TABLE.fullmatch(line.strip()):
+                here = None
+            if here == self.term:
                 word = plain.split("=")[0].split("]")[0].rstrip().rstrip('"')
                 if key and word == key:
                     return number

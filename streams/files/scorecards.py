@@ -18,9 +18,10 @@ Leaves what the features mean to `streams.core.features`, and the sums to `strea
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from gate.core.duration import HOUR_US, parse_duration_us
 from gate.errors import PolicyInvalid, file_problem
@@ -29,6 +30,7 @@ from streams.core.features import FAMILIES
 from streams.core.scorecard import ALONE_AT_MOST, Scorecard, Term, faults, made_of
 from streams.files.scorecard_terms import Place, read_term
 
+T = TypeVar("T")
 SHIPPED: Final = "scorecard.toml"
 VERSION: Final = 2
 MOST_TERMS: Final = 400
@@ -69,42 +71,63 @@ def parse_scorecard(text: str, file: str) -> Scorecard:
 
 
 def check_scorecard(text: str, file: str) -> tuple[Scorecard | None, list[PolicyInvalid]]:
-    """The scorecard that `text` spells, or None and what is wrong: at most one complaint about each term."""
+    """The scorecard that `text` spells, or None and what is wrong: at most one complaint about each term and each key."""
     complaints: list[PolicyInvalid] = []
     try:
         given = tomllib.loads(text)
-        card = _read(given, Place(file, text), complaints)
     except tomllib.TOMLDecodeError as error:
         return None, [PolicyInvalid(file, None, "", f"not TOML: {error}")]
-    except PolicyInvalid as error:
-        complaints.append(error)
-        card = None
-    return (None if complaints else card), sorted(complaints, key=lambda one: one.line or 0)
+    card = _read(given, Place(file, text), complaints)
+    return (None if complaints else card), sorted(complaints, key=lambda one: (one.line is None, one.line or 0))
 
 
-def _read(given: Mapping[str, Any], top: Place, complaints: list[PolicyInvalid]) -> Scorecard:
+class _Parts:
+    """Reads the parts of a file one by one, so that all that is wrong with them is told at once."""
+
+    def __init__(self, complaints: list[PolicyInvalid]) -> None:
+        self._complaints = complaints
+
+    def read(self, part: Callable[[], T], otherwise: T) -> T:
+        """A part, or `otherwise` for one that is complained of."""
+        try:
+            return part()
+        except PolicyInvalid as error:
+            self._complaints.append(error)
+            return otherwise
+
+
+def _read(given: Mapping[str, Any], top: Place, complaints: list[PolicyInvalid]) -> Scorecard | None:
+    """The scorecard; None if anything of it is wrong, which is added to `complaints`."""
+    read = _Parts(complaints).read
+
+    def number(key: str, low: float, high: float, default: float | None = None) -> float:
+        return read(lambda: top.number(given.get(key, default), key, low, high), low)
+
     version = given.get("version")
     if version != VERSION:
-        raise top.complaint("version", FORMER if version == 1 else f"must be {VERSION}")
-    top.only(given, KEYS)
-    terms = _terms(given.get("terms"), top, complaints)
-    caps = _caps(given.get("caps", {}), top, {term.family for term in terms} if not complaints else set(FAMILIES))
-    shares = {key: top.number(given.get(key), key, 1e-6, 1.0 - 1e-6) for key in ("base_rate", "training_share")}
+        complaints.append(top.complaint("version", FORMER if version == 1 else f"must be {VERSION}"))
+        return None
+    read(lambda: top.only(given, KEYS), None)
+    terms: list[Term] = read(lambda: _terms(given.get("terms"), top, complaints), [])
+    used = {term.family for term in terms} if not complaints else set(FAMILIES)
+    caps = _caps(given.get("caps", {}), top, used, _Parts(complaints))
+    numbers = {
+        "base_rate": number("base_rate", 1e-6, 1.0 - 1e-6),
+        "training_share": number("training_share", 1e-6, 1.0 - 1e-6),
+        "slope": number("slope", 0.01, 100.0, 1.0),
+        "offset": number("offset", -20.0, 20.0, 0.0),
+        "alone_at_most": number("alone_at_most", 0.01, 0.99, ALONE_AT_MOST),
+    }
+    half_life_us = read(lambda: _half_life_us(given.get("decay", {}), top), 0)
+    if complaints:
+        return None
     try:
-        return made_of(
-            terms,
-            base_rate=shares["base_rate"],
-            training_share=shares["training_share"],
-            slope=top.number(given.get("slope", 1.0), "slope", 0.01, 100.0),
-            offset=top.number(given.get("offset", 0.0), "offset", -20.0, 20.0),
-            alone_at_most=top.number(given.get("alone_at_most", ALONE_AT_MOST), "alone_at_most", 0.01, 0.99),
-            caps=caps,
-            half_life_us=_half_life_us(given.get("decay", {}), top),
-        )
+        return made_of(terms, caps=caps, half_life_us=half_life_us, **numbers)
     except ValueError as error:
-        raise top.complaint(
-            "alone_at_most", f"leaves evidence no room: {error}; raise it, or lower the offset"
-        ) from None
+        complaints.append(
+            top.complaint("alone_at_most", f"leaves evidence no room: {error}; raise it, or lower the offset")
+        )
+        return None
 
 
 def _terms(given: object, top: Place, complaints: list[PolicyInvalid]) -> list[Term]:
@@ -133,14 +156,20 @@ def _term(given: Mapping[str, Any], place: Place, others: Mapping[frozenset[str]
     return term
 
 
-def _caps(given: object, top: Place, used: Collection[str]) -> Mapping[str, float]:
-    if not isinstance(given, dict):
-        raise top.complaint("caps", "must be a table")
-    top.only(given, FAMILIES, "caps.")
-    for family in given:
+def _caps(given: object, top: Place, used: Collection[str], parts: _Parts) -> Mapping[str, float]:
+    def cap(family: str, value: object) -> float:
+        top.only((family,), FAMILIES, "caps.")
         if family not in used:
             raise top.complaint(f"caps.{family}", "is the cap of a family without terms; leave it out")
-    return {family: top.number(value, f"caps.{family}", 0.0, 20.0) for family, value in given.items()}
+        return top.number(value, f"caps.{family}", 0.0, 20.0)
+
+    def table() -> dict[str, Any]:
+        if not isinstance(given, dict):
+            raise top.complaint("caps", "must be a table")
+        return given
+
+    caps: dict[str, Any] = parts.read(table, {})
+    return {family: parts.read(partial(cap, family, value), 0.0) for family, value in caps.items()}
 
 
 def _half_life_us(decay: Any, top: Place) -> int:

@@ -8,7 +8,7 @@ import pytest
 
 from gate.errors import PolicyInvalid
 from streams.core.scorecard import AbuseKind, Monotone, Speaks, Term
-from streams.files.scorecards import load_scorecard, parse_scorecard
+from streams.files.scorecards import check_scorecard, load_scorecard, parse_scorecard
 
 TOP = "version = 2\nbase_rate = 0.02\ntraining_share = 0.5\n"
 BURST = '[[terms]]\nfeature = "burst"\nspeaks = "against"\nmonotone = "up"\ncuts = [0.1, 0.3]\npoints = [0, 0.4, 1.4]\n'
@@ -176,6 +176,27 @@ def test_what_is_wrong_with_a_pair_is_named_with_the_remedy(old: str, new: str, 
 
     assert error.key == key
     assert said in str(error)
+
+
+def test_all_that_is_wrong_with_a_file_is_told_at_once_with_its_lines() -> None:
+    text = (
+        EXAMPLE.replace("slope = 0.9", "slope = 0").replace('half_life = "36h"', 'half_life = "3 days"')
+        + "[caps]\ntemp = 1\ntempo = -1.0\n"
+    ).replace("[caps]\ntempo = 1.0\n", "", 1)
+
+    card, found = check_scorecard(text.replace("base_rate", "baserate", 1), "card.toml")
+
+    lines = text.splitlines()
+    told = {complaint.key: complaint.line for complaint in found}
+    assert card is None
+    assert told == {
+        "baserate": 1 + next(i for i, line in enumerate(lines) if line.startswith("base_rate")),
+        "base_rate": None,
+        "slope": 1 + lines.index("slope = 0"),
+        "decay.half_life": 1 + lines.index('half_life = "3 days"'),
+        "caps.temp": 1 + lines.index("temp = 1"),
+        "caps.tempo": 1 + lines.index("tempo = -1.0"),
+    }
 
 
 def test_the_line_is_that_of_the_term_that_is_wrong() -> None:
