@@ -28,8 +28,10 @@ from gate.records.score import with_bytes
 from gate.stores.redis.accounts import RedisAccountStore
 from gate.stores.redis.boards import RedisBoardStore
 from gate.stores.redis.cluster_reservations import reservation_store
+from gate.stores.redis.connections.address import read_endpoints
 from gate.stores.redis.connections.cluster import ClusterLine
 from gate.stores.redis.connections.cluster_map import slot_of
+from gate.stores.redis.connections.script_call import Run, Script
 from gate.stores.redis.delete_keys import drop
 from gate.stores.redis.hot_facts import RedisHotFacts
 from gate.stores.redis.layout import account_key
@@ -200,6 +202,22 @@ async def test_what_other_slots_refuse_is_given_back_and_moves_no_token(
         (room.limit.name, room.left(peek.result.now_us)) for peek in peeks for room in peek.rooms
     )  # fmt: skip
     assert left == {("account", 99): 3, ("account", 100): 37, ("network", 0): 40, ("platform", 47): 40}
+
+
+async def test_a_node_that_was_left_no_time_does_not_count_as_away(cluster: Cluster, unique: Callable[[], str]) -> None:
+    endpoints = read_endpoints(cluster.url)
+    assert endpoints is not None
+    line, clock = ClusterLine(endpoints, patient=False), asyncio.get_running_loop().time
+    run = Run(Script(b"return 1"), [unique()], ())
+    (first,) = await line.outcomes([run], clock() + 5.0, again=True)
+
+    (late,) = await line.outcomes([run], clock() - 1.0, again=True)
+    (after,) = await line.outcomes([run], clock() + 5.0, again=True)
+    await line.close()
+
+    assert isinstance(late, StoreUnavailable)
+    assert not late.may_have_run
+    assert (first, after) == (1, 1)
 
 
 async def test_the_board_survives_the_failover_of_its_node(cluster: Cluster, unique: Callable[[], str]) -> None:

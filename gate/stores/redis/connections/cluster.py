@@ -31,6 +31,7 @@ MAP_WITHIN_S: Final = 0.5
 MAP_AFTER_S: Final = 0.002
 """The answers to the call that made a new map necessary go first."""
 WAKE_WITHIN_S: Final = 0.5
+LATE: Final = "no time was left to call a node: this process was held up"  # which says nothing about the node
 _ASKING: Final = pack((b"ASKING",))
 
 
@@ -281,14 +282,13 @@ class ClusterLine:
         if at is None:
             self._reload()
         node = None if at is None else self._node(at)
-        if node is None or node.rests(clock()):
-            problem = "no node of the Redis Cluster serves the slot" if node is None else node.problem
+        if (is_late := clock() >= until_s) or node is None or node.rests(clock()):
+            not_served = "no node of the Redis Cluster serves the slot" if node is None else node.problem
             for job in jobs:
-                job.failed(problem, is_over=not self._patient, waits=True)
+                job.failed(LATE if is_late else not_served, is_over=is_late or not self._patient, waits=True)
             return
-        packed = [
-            part for job in jobs for part in ((_ASKING, job.packed) if job.asked_at is not None else (job.packed,))
-        ]
+        asking = ((_ASKING, job.packed) if job.asked_at is not None else (job.packed,) for job in jobs)
+        packed = [part for parts in asking for part in parts]
         halves = again and node.line.is_open and not any(job.lost for job in jobs)
         try:
             replies = await node.line.call(packed, (clock() + until_s) / 2 if halves else until_s)
