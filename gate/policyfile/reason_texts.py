@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from gate.core.score import Reason
 from gate.errors import PolicyInvalid, file_problem
-from gate.policyfile import packaged_config
+from gate.policyfile.packaged import packaged_config
 
 SHIPPED: Final = "reasons.toml"
 VERSION: Final = 1

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from gate.cli.history import copy_problems, record_fields
+from gate.cli.audit import copy_problems
+from gate.cli.history import record_fields
 from gate.core.pause.entry import Pause, PauseChange, Proposal
 from gate.core.pause.scope import Action, Scope
 from gate.errors import StateUnreadable
