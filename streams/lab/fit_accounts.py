@@ -175,7 +175,7 @@ def _fit(
     last = _last_rows(vectors)
     unseen = with_enough_rounds(vectors, seed, lambda done: progress(0.35 + 0.35 * done, "by families"))
     families, rounds = unseen.families, unseen.rounds
-    steep = steepness(unseen.sums, vectors)
+    steep = steepness(unseen.sums, vectors, own_captions=crossed)
     sums = with_line(unseen.sums, families, vectors, steep)
     weights = calibration_weights(vectors)
     capped = choose_cap(sums, vectors.labels, weights, _stages(vectors), most)

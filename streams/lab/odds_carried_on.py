@@ -4,6 +4,9 @@ Boosting stops early, so that it does not learn families by heart. Then its poin
 between captions that look like abuse and captions that a model takes for certain abuse, and style decides which accounts
 rank highest. The caption model gives log odds already: what it says beyond the boosted points is a straight line, and one
 number is fitted, its steepness.
+
+That number depends much on which few families are at hand. The log odds of a model that was fitted to captions of the same
+accounts mean nearly the same everywhere, so its steepness is drawn to the usual one (`steadied`).
 """
 
 from __future__ import annotations
@@ -20,14 +23,17 @@ from streams.lab.boosting import Boosted, BoostedTerm, Matrix, Vectors
 ODDS: Final = "caption_odds"
 STEPS: Final = 60
 """Bins of the line between the lowest and the highest value of the training rows."""
+USUAL: Final = 0.7
+"""The steepness beside a caption model of the same accounts, on average over splits of families."""
 LEAST_KNOWN: Final = 50
 """Rows with a known value from which the line is fitted."""
 
 
-def steepness(sums: Matrix, vectors: Vectors) -> float:
+def steepness(sums: Matrix, vectors: Vectors, own_captions: bool = False) -> float:
     """Points for one unit of log odds, beside `sums` of points by family that no row's own family had part in.
 
-    0 where the log odds say nothing that the sums do not say.
+    0 where the log odds say nothing that the sums do not say. `own_captions` tells whether the caption model was fitted to
+    captions of these accounts; then the steepness is drawn to the usual one.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -39,7 +45,15 @@ def steepness(sums: Matrix, vectors: Vectors) -> float:
     both = np.column_stack([sums.sum(1), points_of(vectors, 1.0)])[known]
     fitted = LogisticRegression(C=1e4, max_iter=1000).fit(both, vectors.labels[known], vectors.weights[known])
     of_sums, of_odds = fitted.coef_[0]
-    return float(of_odds / of_sums) if of_sums > 0.0 and of_odds > 0.0 else 0.0
+    if of_sums <= 0.0 or of_odds <= 0.0:
+        return 0.0
+    fitted = float(of_odds / of_sums)
+    return steadied(fitted) if own_captions else fitted
+
+
+def steadied(steep: float) -> float:
+    """The geometric mean of a steepness and the usual one; 0 stays 0."""
+    return float(np.sqrt(USUAL * steep))
 
 
 def points_of(vectors: Vectors, steep: float) -> NDArray[np.float64]:

@@ -36,9 +36,13 @@ class Stamps:
         """Look up the homes of `accounts` at once; returns how many of them are at home elsewhere."""
         known = self._homes
         wanted = list(accounts)
+        if 2 * len(wanted) > MAX_REMEMBERED:  # few of so many are remembered; a larger table is slower than a new look
+            found = homes(wanted, self.partition, self.counts)
+            self._homes = dict(zip(wanted, found, strict=True))
+            return found.count(0)
         missing = [account for account in wanted if account not in known]
         if missing:
-            if len(known) + len(missing) > MAX_REMEMBERED:  # a large one is slower than looking them up again
+            if len(known) + len(missing) > MAX_REMEMBERED:
                 known.clear()
                 missing = wanted
             known.update(zip(missing, homes(missing, self.partition, self.counts), strict=True))

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.core.home import homes
+from streams.pipeline.stamps import MAX_REMEMBERED, Stamps
 
 
 def chosen(account: str, partitions: int) -> int:
@@ -35,3 +36,14 @@ def test_the_largest_number_of_partitions_that_fits_counts() -> None:
 
 def test_without_a_known_number_of_partitions_nobody_is_at_home() -> None:
     assert homes(["a"], 0, []) == [0]
+
+
+def test_many_accounts_that_are_learned_at_once_have_the_stamps_of_each_by_itself() -> None:
+    accounts = [f"a-{number}" for number in range(MAX_REMEMBERED // 2 + 1)]
+    many, one_by_one = (Stamps("c/t", 1, (8, 4), 7) for _ in range(2))
+
+    foreign = many.learn(accounts)
+
+    expected = [(one_by_one.learn([account]), one_by_one.stamp(account, 5)) for account in accounts]
+    assert [many.stamp(account, 5) for account in accounts] == [stamp for _, stamp in expected]
+    assert foreign == sum(elsewhere for elsewhere, _ in expected) > 0

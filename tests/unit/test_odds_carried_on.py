@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from streams.lab.boosting import Boosted, BoostedTerm, Vectors, as_term
-from streams.lab.odds_carried_on import STEPS, carried_on, points_of, steepness
+from streams.lab.odds_carried_on import STEPS, USUAL, carried_on, points_of, steadied, steepness
 
 pytest.importorskip("sklearn")
 
@@ -37,10 +37,34 @@ def test_the_line_is_as_steep_as_the_labels_say_beside_the_sums(of_sums: float, 
     assert steepness(sums, vectors) == pytest.approx(of_odds / of_sums, rel=0.1)
 
 
+@pytest.mark.parametrize("steep", [USUAL / 8.0, USUAL / 2.0, USUAL * 2.0, USUAL * 5.0])
+def test_a_steepness_is_drawn_to_the_usual_one_and_never_beyond_it(steep: float) -> None:
+    made = steadied(steep)
+
+    assert min(steep, USUAL) < made < max(steep, USUAL)
+    assert made / steep == pytest.approx(USUAL / made)
+
+
+def test_where_log_odds_get_no_line_the_usual_one_gives_none() -> None:
+    assert steadied(0.0) == 0.0
+    assert steadied(USUAL) == pytest.approx(USUAL)
+
+
+@pytest.mark.parametrize(("of_odds", "nearer"), [(0.2, "rises"), (1.8, "falls")])
+def test_beside_a_model_of_the_same_captions_the_line_is_nearer_to_the_usual_one(of_odds: float, nearer: str) -> None:
+    sums, vectors = drawn(5, 1.0, of_odds)
+
+    fitted, drawn_nearer = steepness(sums, vectors), steepness(sums, vectors, own_captions=True)
+
+    assert drawn_nearer == pytest.approx(steadied(fitted))
+    assert (drawn_nearer > fitted) == (nearer == "rises")
+
+
 def test_log_odds_that_mislead_get_no_line() -> None:
     sums, vectors = drawn(2, 1.0, -0.5)
 
     assert steepness(sums, vectors) == 0.0
+    assert steepness(sums, vectors, own_captions=True) == 0.0
 
 
 def test_sums_that_mislead_get_no_line() -> None:
