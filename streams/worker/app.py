@@ -29,6 +29,7 @@ from streams.core.models.alphabet import build_alphabet
 from streams.files.model_directory import Models
 from streams.files.public_suffixes import load_web_links
 from streams.pipeline.effects import Effects
+from streams.pipeline.hashes import salt_mark
 from streams.pipeline.step import process
 from streams.worker.agents import Folding, declare_agents
 from streams.worker.assignment import Partitions
@@ -100,7 +101,8 @@ def build(settings: WorkerSettings, registry: CollectorRegistry, step: Callable[
     redis = Outage("Redis", lambda up: metrics.redis_up.set(int(up)))
     quiet_clients(kafka)
     connection(settings.kafka)  # a file that cannot be read is said at the start
-    where = Where(settings.kafka, Topics(settings.prefix, settings.partitions), settings.group)
+    topics = Topics(settings.prefix, settings.partitions)
+    where = Where(settings.kafka, topics, settings.group, salt_mark(settings.salt))
     store = None if settings.redis is None else RedisScoreStore(settings.redis, prefix=settings.redis_prefix)
     models = models_of(settings)
     scorecard = models.scorecard

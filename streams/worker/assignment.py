@@ -245,6 +245,13 @@ class Partitions:
         self._kafka.up()
         log.info("partition %d is ours from %d, %d changelog records read", partition, owner.next, records)
         self._tell(partition, owner)
+        mark = owner.accounts.mark
+        if mark is not None and mark.salt not in ("", self.where.salt_mark):
+            said = (
+                "partition %d: its accounts were folded under another UPLOAD_GATE_SALT, so their networks, devices, contents "
+                "and links count as new ones. If nobody changed it, give this worker the salt of the others and of the gates"
+            )
+            log.warning(said, partition)
         if forgotten := len(owner.accounts.forgotten):
             self._metrics.forgotten.inc(forgotten)
             said = "partition %d: %d accounts start without history, because an older release wrote their states"

@@ -38,7 +38,7 @@ class Watermark(msgspec.Struct, frozen=True, omit_defaults=True, rename={"missin
     the scores' stamps. `scoring` names the scorecard and the layout of states that the scores were made with.
     `partitions` are the numbers of partitions that the events topic has had. `requests` is the offset up to which
     requests to score all accounts were obeyed. `rescore_at` is the position from which all accounts must be scored
-    again, None if they have been.
+    again, None if they have been. `salt` tells the salt under which addresses and devices were hashed from others.
     """
 
     epoch: str
@@ -49,6 +49,7 @@ class Watermark(msgspec.Struct, frozen=True, omit_defaults=True, rename={"missin
     partitions: tuple[int, ...] = ()
     requests: int = 0
     rescore_at: int | None = None
+    salt: str = ""
 
 
 _encode = msgspec.json.Encoder().encode

@@ -65,11 +65,13 @@ class Misplaced(UploadGateError):
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """The cluster, the topics and the consumer group that owners work in."""
+    """The cluster, the topics and the consumer group that owners work in. `salt_mark` tells the salt of hashes from others
+    (`hashes.salt_mark`); it is empty where that does not matter."""
 
     bootstrap: str
     topics: Topics
     group: str
+    salt_mark: str = ""
 
 
 class Folded(NamedTuple):
@@ -304,7 +306,15 @@ class Owner:
         effects = merged([folded.effects for folded in batch])
         generation, scoring, counts, requests, rescore_at = batch[-1].basis
         mark = Watermark(
-            self.epoch, effects.next_offset, self.redis.missing_from, generation, scoring, counts, requests, rescore_at
+            self.epoch,
+            effects.next_offset,
+            self.redis.missing_from,
+            generation,
+            scoring,
+            counts,
+            requests,
+            rescore_at,
+            self.where.salt_mark,
         )
         await producer.begin_transaction()
         sent: dict[type, list[asyncio.Future[Any]]] = {}

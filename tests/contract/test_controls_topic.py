@@ -289,6 +289,31 @@ def test_acknowledgements_of_processes_that_ended_long_ago_make_room_for_those_t
     assert len(store._gates) <= MOST_GATES
 
 
+@pytest.mark.parametrize("was_there_before", [False, True])
+async def test_no_pause_is_forgotten_by_the_clock_of_a_broker_that_was_ahead_for_a_while(
+    was_there_before: bool,
+) -> None:
+    store, ahead_us = KafkaBoardStore("127.0.0.1:1", "controls"), 10 * DAY_US
+
+    def said(offset: int, at_us: int) -> Any:
+        value = encode_gate(Acknowledgement("g", "http://g", 0, 0, store_us=NOW_US))
+        return SimpleNamespace(key=b"gate:g", value=value, offset=offset, timestamp=at_us // 1_000, topic="controls")
+
+    if not was_there_before:
+        store._end = {}
+    pause = SimpleNamespace(
+        key=b"pause:p-1", value=pause_record(a_pause("p-1"))[1], offset=0, timestamp=NOW_US // 1_000, topic="controls"
+    )
+    await store._heard([pause])
+    await store._heard([said(1, NOW_US + ahead_us)])
+    await store._heard([said(2, NOW_US + 1_000_000)])
+    store._forget_at_s = 0.0
+    await store._heard([])
+
+    assert set(store.known.pauses) == {"p-1"}
+    assert [one.gate for one in store._heard_within(3_000_000).acknowledgements] == ["g"]
+
+
 async def test_no_pause_is_forgotten_by_the_clock_of_a_broker_that_gates_do_not_judge_by() -> None:
     store = KafkaBoardStore("127.0.0.1:1", "controls")
     behind_us = NOW_US - 10 * DAY_US

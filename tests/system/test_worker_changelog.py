@@ -109,3 +109,20 @@ async def test_a_changelog_that_was_created_anew_under_a_running_worker_is_built
     events = {key.decode(): unpack(state).events for key, state in after.items() if key != WATERMARK_KEY}
     assert before.keys() == after.keys()
     assert events == {f"a-{n}": 1 + (n < 8) for n in range(40)}
+
+
+async def test_a_worker_with_another_salt_says_so_for_each_partition_until_it_has_folded_there(
+    kafka_bootstrap: str, unique: Callable[[], str], tmp_path: Path
+) -> None:
+    said = []
+    with worker_of(unique(), kafka_bootstrap, None, tmp_path) as worker:
+        for salt in ("one", "one", "another", "another"):
+            before = worker.log.read_text().count("is ours") if worker.log.exists() else 0
+            worker.start(UPLOAD_GATE_SALT=salt)
+            await eventually(lambda before=before: worker.said("is ours") == before + 4, timeout_s=30.0)
+            await write(kafka_bootstrap, worker.topics, [event(f"a-{n}", n) for n in range(40)])
+            await drained(kafka_bootstrap, worker)
+            worker.end()
+            said.append(worker.said("were folded under another UPLOAD_GATE_SALT"))
+
+    assert said == [0, 0, 4, 4]

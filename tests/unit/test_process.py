@@ -255,6 +255,22 @@ def test_an_event_after_which_no_score_can_be_written_is_a_dead_letter_and_the_n
     assert run(record(3, "a"), states=effects.states).dead == []
 
 
+def test_accounts_beside_one_that_cannot_be_scored_keep_their_order_and_are_counted_once() -> None:
+    card = Unscorable(**{one.name: getattr(SHIPPED, one.name) for one in fields(SHIPPED) if one.init})
+    good = [record(0, "b"), record(1, "a"), record(3, "c", "completed"), record(4, "b", surplus=1), record(5, "b")]
+    batch = sorted([*good, record(2, "a", at="2031-01-01T00:00:00Z"), good[0]._replace(offset=6)])
+    unknown_clock = [one._replace(timestamp_ms=0) for one in batch]
+
+    effects = process(unknown_clock, {}, Crowd(), card, Hashes(b"salt"), WEB, ("events", 3), "epoch", 7)
+
+    assert [letter.offset for letter in effects.dead] == [2]
+    expected = run(*good, good[0]._replace(offset=6))
+    assert list(effects.states.items()) == list(expected.states.items())
+    assert [score for score, _ in effects.scores] == [score for score, _ in expected.scores]
+    assert effects.part(EventCounts) == expected.part(EventCounts)
+    assert effects.part(EventCounts) == EventCounts({"attempted": 4, "completed": 1}, 1, duplicates=1)
+
+
 @pytest.mark.parametrize("field", ["reporters", "hours"])
 def test_a_damaged_state_that_gives_no_features_stops_no_other_account(field: str) -> None:
     facts = unpack(run(record(0, "a")).states["a"])

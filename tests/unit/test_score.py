@@ -6,7 +6,7 @@ from math import log
 
 import pytest
 
-from gate.core.score import SUREST, Reason, Score, ShadowScore, Stamp, replaces, risk_at
+from gate.core.score import SUREST, Reason, Score, ShadowScore, Stamp, risk_at
 
 HOUR_US = 3_600_000_000
 AT_US = 1_800_000_000_000_000
@@ -49,38 +49,6 @@ def test_certainty_counts_as_a_million_to_one() -> None:
 
 
 A = Stamp("epoch-a", 10, partition=3, partitions=12, generation=1_000)
-
-
-@pytest.mark.parametrize(
-    ("later", "earlier"),
-    [
-        (Stamp("epoch-a", 11, 3, 12, 1_000), A),
-        (Stamp("epoch-a", 10, 3, 12, 1_001), A),
-        (Stamp("epoch-a", 9, 4, 12, 1_000), A),
-        (Stamp("epoch-a", 9, 2, 24, 999), A),
-        (Stamp("epoch-a", 11, 3, 12, 999), A),
-        (Stamp("epoch-b", 0, 0, 0, 1_001), A),
-        (Stamp("epoch-0", 0, 0, 0, 1_001), A),
-        (Stamp("epoch-b", 0, 0, 0, 1_000), A),
-        (Stamp("epoch-a", 0, 0, 0, 1), Stamp("epoch-b", 99, 9, 12, 0)),
-        (Stamp("epoch-a", 0, 0, 0, 1), Stamp("epoch-a", 99, 9, 12, 0)),
-        (Stamp("epoch-b", 0, 0, 0, 1), Stamp("epoch-a", 5, 0, 0, 1)),
-        (Stamp("epoch-a", 11), Stamp("epoch-a", 10)),
-    ],
-)
-def test_of_two_scores_the_one_with_the_later_stamp_is_kept(later: Stamp, earlier: Stamp) -> None:
-    assert replaces(later, earlier)
-    assert not replaces(earlier, later)
-
-
-@pytest.mark.parametrize("stamp", [A, Stamp("epoch-a", 10)])
-def test_no_score_replaces_itself(stamp: Stamp) -> None:
-    assert not replaces(stamp, stamp)
-
-
-def test_stamps_without_a_generation_replace_each_other_across_epochs() -> None:
-    assert replaces(Stamp("epoch-a", 1), Stamp("epoch-b", 2))
-    assert replaces(Stamp("epoch-b", 2), Stamp("epoch-a", 1))
 
 
 def test_a_stamp_of_an_earlier_release_has_neither_home_nor_generation() -> None:

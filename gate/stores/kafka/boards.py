@@ -78,6 +78,9 @@ class KafkaBoardStore:
         self._gives_up = gives_up
         self._has_waited = False
         self._clock: tuple[int, float] | None = None
+        """The broker's time of the last record that was written just now, and when it was heard (loop's time, s)."""
+        self._past: dict[TopicPartition, tuple[int, float]] = {}
+        """As `_clock`, of the last record of each partition among those that were there before."""
         self._moved = asyncio.Condition()
         self._producer: Any = None
         self._writing = asyncio.Lock()
@@ -166,12 +169,17 @@ class KafkaBoardStore:
         return at_us
 
     async def now_us(self) -> int:
-        """See BoardStore. The broker's time of the last record, and what has passed since.
+        """See BoardStore. The broker's time of the last record, and what has passed since. A record is written for it where none
+        has come just now; a user who may not do so goes by those of before.
 
         Gates judge by Redis' clock where they know it, and its host's may be another one than the broker's.
         """
         if self._clock is None:
-            await self._send([(CLOCK_KEY, b"")])
+            try:
+                await self._send([(CLOCK_KEY, b"")])
+            except StoreUnavailable:
+                if not self._past:
+                    raise
         await self._until_caught_up()
         return self._pause_now_us()
 
@@ -200,10 +208,10 @@ class KafkaBoardStore:
             await self._send([(GATE + process.encode(), b"")], topic)
 
     def _now_us(self) -> int:
-        if self._clock is None:
-            return 0
-        at_us, heard_s = self._clock
-        return at_us + int((asyncio.get_running_loop().time() - heard_s) * 1_000_000)
+        now_s = asyncio.get_running_loop().time()
+        # not the latest time of any record: a broker whose clock was ahead for a while would be ahead for ever
+        known = self._past.values() if self._clock is None else (self._clock,)
+        return max((at_us + int((now_s - heard_s) * 1_000_000) for at_us, heard_s in known), default=0)
 
     def _pause_now_us(self) -> int:
         return self._now_us() + self._heard_within(LATELY_US).pause_clock_ahead_us
@@ -240,8 +248,8 @@ class KafkaBoardStore:
             away.was_reached = self._was_read
             raise away from error
         times = [int(one.timestamp) * 1_000 for one in kept]
-        for at_us in times:
-            self._tick(at_us)
+        if times:
+            self._clock = times[-1], asyncio.get_running_loop().time()
         return times
 
     async def _connected_producer(self) -> Any:
@@ -311,9 +319,13 @@ class KafkaBoardStore:
                 await consumer.stop()
 
     async def _heard(self, records: list[Any], at: TopicPartition | None = None) -> None:
-        board = self._board
+        board, is_past, now_s = self._board, not self.caught_up, asyncio.get_running_loop().time()
         for record in records:
-            self._tick(record.timestamp * 1_000)
+            told = record.timestamp * 1_000, now_s
+            if is_past:
+                self._past[at or self._at] = told
+            else:
+                self._clock = told
             board = self._merged(board, record)
             self._next[at or self._at] = record.offset + 1
         if board is not self._board or asyncio.get_running_loop().time() >= self._forget_at_s:
@@ -368,8 +380,3 @@ class KafkaBoardStore:
             for known in oldest:
                 del self._gates[known]
         self._gates[process] = value[: MAX_GATE_BYTES + 1], at_us
-
-    def _tick(self, at_us: int) -> None:
-        now_s = asyncio.get_running_loop().time()
-        if self._clock is None or at_us > self._now_us():
-            self._clock = at_us, now_s
