@@ -151,7 +151,13 @@ def fit_accounts(
         >= FEWEST_FAMILIES
     )
     family_of = dict(zip(accounts, families.tolist() if enough else range(len(accounts)), strict=True))
-    notes = () if enough else ("there are too few families to split by; accounts are split, which is too optimistic",)
+    notes = (
+        ()
+        if enough
+        else (
+            "there are too few groups of accounts to split by, so single accounts are split, which is too optimistic",
+        )
+    )
     progress(0.06, "captions")
     reader, crossed = _reader(streams, captions, alphabet, family_of, seed, progress)
     progress(0.25, "folding")

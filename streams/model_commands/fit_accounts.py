@@ -162,13 +162,13 @@ def _provenance(made: AccountFit, streams: LabelledStreams, seed: int) -> list[s
     files = ", ".join(f"{name} ({count:,} rows)" for name, count in streams.rows.items())
     return [
         f"Scorecard {made.scorecard.hash}, fitted by `upload-gate fit accounts` with the seed {seed}.",
-        f"Fitted to {made.accounts:,} accounts ({made.positives:,} abusive) in {made.families:,} families: {files}.",
+        f"Fitted to {made.accounts:,} accounts ({made.positives:,} abusive) in {made.families:,} groups: {files}.",
         *_fit_lines(made),
     ]
 
 
 def _fit_lines(made: AccountFit) -> list[str]:
-    whole = "account" if made.notes else "family"
+    whole = "account" if made.notes else "group of accounts"
     lines = [
         *made.notes,
         _figures_line(f"judged by folds that split no {whole}", made.grouped),
@@ -183,10 +183,10 @@ def _generalises(made: AccountFit) -> str:
     """How far the figures hold for families that were not fitted to."""
     grouped, random = made.grouped.recall_at_1pct_fpr, made.random.recall_at_1pct_fpr
     if grouped is None or random is None or made.notes:
-        return "how far this holds for new families is unknown"
+        return "how far this holds for accounts of new groups is unknown"
     lost = max(0.0, random - grouped)
     return (
-        f"new families are caught {lost * 100:.0f} points of recall worse than families that were fitted to; "
+        f"accounts of new groups are caught {lost * 100:.0f} points of recall worse than those of groups that were fitted to; "
         "platforms of another kind need labels of their own"
     )
 
