@@ -264,8 +264,9 @@ def decode_checks(body: bytes, now_us: int) -> ReadBatch:
     batch = _parsed(body)
     checks = batch.get("checks") if isinstance(batch, dict) else None
     if checks is None:
-        reason, problem = ("field.missing", "is required") if isinstance(batch, dict) else ("field.invalid", NO_OBJECT)
-        raise RequestRejected(reason, problem, "checks")
+        if not isinstance(batch, dict):
+            raise RequestRejected("field.invalid", 'the body must be an object, {"checks":[…]}')
+        raise RequestRejected("field.missing", "is required", "checks")
     if not isinstance(checks, list):
         raise RequestRejected("field.invalid", "must be an array", "checks")
     if not checks:

@@ -156,6 +156,15 @@ async def test_a_bad_batch_is_refused_whole(
     assert gate.check.counts.decisions == {}
 
 
+async def test_a_batch_that_is_a_bare_list_is_told_which_object_is_expected(tmp_path: Path) -> None:
+    async with running_gate(tmp_path) as gate:
+        reply = await gate.post("/v1/checks", [CHECK])
+
+    assert (reply.status, reply.json["reason"]) == (400, "field.invalid")
+    assert reply.json["detail"] == 'the body must be an object, {"checks":[…]}'
+    assert "field" not in reply.json
+
+
 async def test_a_wrong_path_method_or_media_type_has_its_own_status(tmp_path: Path) -> None:
     async with running_gate(tmp_path) as gate:
         path = await gate.post("/v1/chek", CHECK)
