@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from waiting import eventually
+from workers import create_anew
 
 from gate.app.operate import Operate
 from gate.core.pause.board import Board
@@ -25,7 +26,6 @@ from gate.records.gate import encode_gate
 from gate.records.topics import Topics
 from gate.serve.clock import SystemClock
 from gate.stores.kafka.boards import MOST_GATES, KafkaBoardStore
-from gate.stores.kafka.delete_topics import drop
 from gate.stores.kafka.topics import declare
 
 DAY_US, HOUR_US = 86_400_000_000, 3_600_000_000
@@ -196,21 +196,12 @@ async def test_a_topic_that_is_created_anew_gets_the_pauses_again(kafka_bootstra
     async with KafkaBoardStore(kafka_bootstrap, topic) as store:
         await store.replace(0, kept)
         await eventually(lambda: store.known.pauses == kept.pauses)
-        await drop(kafka_bootstrap, topics)
-        await eventually(lambda: declared_anew(kafka_bootstrap, topics))
+        await create_anew(kafka_bootstrap, topics, topics.pauses)
         await eventually(lambda: len(store.outdated) == len(kept.pauses), 30.0)
         await store.repair(store.known)
 
     async with KafkaBoardStore(kafka_bootstrap, topic) as newcomer:
         assert (await newcomer.read()).pauses == kept.pauses
-
-
-async def declared_anew(bootstrap: str, topics: Topics) -> bool:
-    """Whether the topics could be made: for a moment after their deletion they may not."""
-    with suppress(StoreUnavailable):
-        await declare(bootstrap, topics)
-        return True
-    return False
 
 
 async def test_pauses_that_expired_long_ago_are_forgotten_by_readers_and_deleted_from_the_topic(
