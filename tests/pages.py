@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 @contextmanager
 def page(answer: Callable[[Message], tuple[int, bytes]]) -> Iterator[str]:
-    """The URL of a server that answers each GET with the status and body that `answer` makes of its headers."""
+    """The URL of a server that answers each GET and POST with the status and body that `answer` makes of its headers."""
 
     class Page(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -20,6 +20,10 @@ def page(answer: Callable[[Message], tuple[int, bytes]]) -> Iterator[str]:
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.do_GET()
 
         def log_message(self, *_: object) -> None:
             pass

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from pages import page
 from prometheus_client import CollectorRegistry, generate_latest
 from waiting import eventually
 
@@ -88,6 +89,7 @@ def test_an_audit_log_is_verified_all_the_same(frozen: str, capsys: pytest.Captu
     [
         ("pause", "--class", "new", "--for", "10m", "--reason", "raid", "--yes"), ("release", "p-1", "--yes"),
         ("release", "--all", "--yes"), ("extend", "p-1", "--for", "1h"), ("approve", "p-1", "--yes"),
+        ("drill",),
     ],
     ids=" ".join,
 )  # fmt: skip
@@ -98,7 +100,9 @@ def test_a_change_through_kafka_ends_says_that_nothing_was_written_and_names_the
     monkeypatch.setenv("UPLOAD_GATE_REDIS", "redis://127.0.0.1:9/0")
     monkeypatch.setenv("UPLOAD_GATE_ADMIN", "http://127.0.0.1:9")
 
-    ended = cli.run([*typed, "--direct", "kafka"])
+    with page(lambda headers: (200, b'{"decision":"allow","pause":null}')) as gate:
+        monkeypatch.setenv("UPLOAD_GATE_GATE", gate)  # a drill asks it first
+        ended = cli.run([*typed, "--direct", "kafka"])
 
     err = " ".join(capsys.readouterr().err.split())
     assert ended == 1
