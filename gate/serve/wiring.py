@@ -124,6 +124,8 @@ async def serve(settings: Settings, ready: asyncio.Event | None = None) -> None:
         if ready is not None:
             ready.set()
         await _first(stop.wait(), *(server.ended.wait() for server in servers))
+        log.warning("stopping: answering the requests under way")
+    log.warning("stopped")
 
 
 @dataclass(frozen=True, slots=True)

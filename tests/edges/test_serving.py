@@ -99,6 +99,9 @@ async def test_a_gate_with_redis_decides_also_from_its_lease_and_gives_that_back
     assert 'upload_gate_lease_held{limit="platform.uploads",on="platform"}' in str(metrics)
     assert process.returncode == 0
     assert "Traceback" not in told
+    assert [line.partition("upload_gate: ")[2] for line in told.splitlines()[-2:]] == [
+        "stopping: answering the requests under way", "stopped",
+    ]  # fmt: skip
     assert peeked.rooms[0].left(peeked.result.now_us) == 100_000 - let_in
 
 
