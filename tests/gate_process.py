@@ -51,7 +51,7 @@ class Running:
     def decision(self, account: str, class_: str = "new") -> str:
         """What it decides about an upload."""
         upload = f'{{"upload_id":"u-{account}","account":{{"id":"{account}","class":"{class_}"}},"media":{{"kind":"image"}}}}'
-        answer = post_json(f"{self.url}/v1/check", upload.encode())
+        answer = post_json(f"{self.url}/v1/check", upload.encode(), None)
         assert isinstance(answer, dict)
         return str(answer["decision"])
 

@@ -333,15 +333,6 @@ def test_the_clock_of_pauses_is_the_one_that_most_gates_judge_by() -> None:
     assert Gates(NOON_US, tuple(replace(vote, left=True) for vote in votes)).pause_clock_ahead_us == 0
 
 
-async def test_how_far_a_gates_clock_is_off_is_told(store: MemoryBoardStore) -> None:
-    await store.acknowledge(said("g-1", CHANGE, clock_us=NOON_US - 4_000_000))
-    await store.acknowledge(said("g-2", CHANGE))
-
-    result = await converged(store, CHANGE, 1.0)
-
-    assert [gate.clock_ahead_us for gate in result.gates] == [-4_000_000, None]
-
-
 def test_gates_that_left_are_not_live_and_names_of_one_process_are_not_shared() -> None:
     gates = Gates(
         NOON_US,
