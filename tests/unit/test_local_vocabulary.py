@@ -18,7 +18,8 @@ from tests.unit.test_name_campaigns import LURES, Worker, linking, lookalikes
 from tests.unit.test_name_campaigns import model as model  # the fixture
 
 CITY = "zwolgrad"
-TOPICS = ("cafe", "run", "jobs", "mops", "taxi", "sail", "noir", "hub", "pets", "vets", "arts", "folk")
+# no three of them end alike: a run over the edge of the word, as "ts-zwo", would be in three names and is in no word
+TOPICS = ("cafe", "run", "jobs", "mops", "taxi", "sail", "noir", "hub", "pets", "vets", "zoo", "folk")
 LOCAL_SITES = [f"{CITY}-news.example", f"visit{CITY}.example", f"{CITY}.live.example", f"radio-{CITY}.example"]
 
 
