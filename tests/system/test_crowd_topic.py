@@ -103,8 +103,8 @@ async def test_a_worker_hears_all_of_a_topic_that_was_created_anew_while_it_was_
         await create_anew(kafka_bootstrap, topics, topics.crowd)
         await publish("second", "third")
 
-    listening = asyncio.create_task(listen(kafka_bootstrap, topics.crowd.name, heard))
     await publish(*["first"] * 8)  # more than the new topic gets: the client continues where its position exists
+    listening = asyncio.create_task(listen(kafka_bootstrap, topics.crowd.name, heard))
     await eventually(lambda: heard.counts.count((3, "first", 7)) == 8)
     while_busy(anew())
     await publish("fourth")
