@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from typing import Annotated
 
 import typer
@@ -23,7 +22,7 @@ from gate.cli.board_access import (
 )
 from gate.cli.direct import Direct, DirectFlag
 from gate.cli.extend import ByFlag
-from gate.cli.output import Output, OutputFlag, cancel, confirmed, result, say
+from gate.cli.output import Output, OutputFlag, cancel, confirmed, is_asked, result, say
 from gate.cli.pause_text import pause_lines, proposal_text, terminal_width, uploads_of
 from gate.cli.release import proposal_ids
 from gate.core.pause.entry import Pause, Proposal
@@ -72,7 +71,7 @@ def approve(
     addresses = resolve_addresses(state, redis=redis, kafka=kafka, admin=admin)
     who = person(by)
     shown = _shown(addresses, id_, who, direct)
-    if shown is not None and sys.stdin is not None and sys.stdin.isatty() and not yes and not confirmed("Approve it?"):
+    if shown is not None and is_asked(yes) and not confirmed("Approve it?"):
         raise cancel()
     run_change(_approve(addresses, id_, who, emergency, shown, direct, output), addresses)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from typing import Annotated
 
 import typer
@@ -13,7 +12,7 @@ from gate.cli.addresses import Addresses, AdminFlag, KafkaFlag, RedisFlag, State
 from gate.cli.authority import EmergencyFlag, MachineExtendFlag, ProposeFlag, authority_of, proposed, replaced_note
 from gate.cli.board_access import YesFlag, not_written, operating, person, repeat_or_other_way, report, run_change
 from gate.cli.direct import Direct, DirectFlag
-from gate.cli.output import Output, OutputFlag, cancel, confirmed, result, say
+from gate.cli.output import Output, OutputFlag, cancel, confirmed, is_asked, result, say
 from gate.cli.pause_text import pause_lines, terminal_width
 from gate.cli.release import PauseId
 from gate.cli.scope_flags import MAX_LENGTH_US, span_us
@@ -64,13 +63,9 @@ def extend(
         raise OperatorError("a break-glass file cannot extend a pause", "set another with pause --direct file")
     addresses = resolve_addresses(state, redis=redis, kafka=kafka, admin=admin)
     authority = authority_of(addresses, propose, emergency)
-    if enforce and _shown(addresses, id_, direct) and _is_asked(yes) and not confirmed("Let it hold these uploads?"):
+    if enforce and _shown(addresses, id_, direct) and is_asked(yes) and not confirmed("Let it hold these uploads?"):
         raise cancel()
     run_change(_extend(addresses, id_, person(by), for_us, machine, enforce, authority, direct, output), addresses)
-
-
-def _is_asked(yes: bool) -> bool:
-    return not yes and sys.stdin is not None and sys.stdin.isatty()
 
 
 def _shown(addresses: Addresses, id_: str, direct: Direct | None) -> bool:

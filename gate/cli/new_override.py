@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -71,9 +71,7 @@ def overrides_in(file: Path, by: str) -> list[tuple[str, Override]]:
         ) from error
     found: dict[str, tuple[int, Override]] = {}
     problems: list[str] = []
-    listed = _listed(text)
-    lines = _json_lines(text) if listed is None else iter(listed)
-    for number, fields in _table(text) if _is_table(file, text) else lines:
+    for number, fields in _lines(file, text):
         try:
             account, override = _override_of(fields, by)
         except (ValueError, OperatorError) as error:
@@ -119,6 +117,14 @@ def _override_of(fields: Mapping[str, Any] | str, by: str) -> tuple[str, Overrid
     return account_id(account), new_override(allow, deny, limits, for_, reason, by, flag="")
 
 
+def _lines(file: Path, text: str) -> Iterable[Line]:
+    """The lines of a file in one of its three forms."""
+    if _is_table(file, text):
+        return _table(text)
+    listed = _listed(text)
+    return _json_lines(text) if listed is None else listed
+
+
 def _listed(text: str) -> list[Line] | None:
     """The overrides that `override list -o json` printed, without those that have expired; None for another file."""
     try:
@@ -162,13 +168,13 @@ def _json_lines(text: str) -> Iterator[Line]:
 
 def _is_table(file: Path, text: str) -> bool:
     """True for a file whose name ends in .csv, and for one whose first line names the column `account`."""
-    head = text.lstrip().partition("\n")[0]
+    head = _head(text)
     return file.suffix.lower() == ".csv" or (not head.startswith(("{", "[")) and "account" in _cells(head))
 
 
 def _table(text: str) -> Iterator[Line]:
     """Each row of a table by the names of its columns, or what is wrong with it."""
-    rows = csv.reader(text.splitlines(keepends=True), delimiter=_separator(text))
+    rows = csv.reader(text.splitlines(keepends=True), delimiter=_separator(_head(text)))
     columns: list[str] = []
     begins = 1
     try:
@@ -201,9 +207,13 @@ def _fields(cells: Mapping[str, str]) -> Mapping[str, Any] | str:
     return fields
 
 
-def _separator(text: str) -> str:
+def _head(text: str) -> str:
+    """The first line that is not empty."""
+    return text.lstrip().partition("\n")[0]
+
+
+def _separator(head: str) -> str:
     """The sign between cells: spreadsheets write a semicolon or a tab in some countries."""
-    head = text.lstrip().partition("\n")[0]
     return max((",", ";", "\t"), key=head.count)
 
 

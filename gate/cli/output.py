@@ -62,6 +62,11 @@ def emit(value: object) -> None:
     _written(sys.stdout, json_safe(json.dumps(value, ensure_ascii=False, indent=2)))
 
 
+def is_asked(yes: bool) -> bool:
+    """Whether someone at a terminal can be asked, and has not said `--yes`."""
+    return not yes and sys.stdin is not None and sys.stdin.isatty()
+
+
 def confirmed(question: str) -> bool:
     """Ask on stderr, and return True only for a typed yes. The end of input and Ctrl-C count as no."""
     _written(sys.stderr, f"{terminal_safe(question)} [y/N] ", end="")

@@ -20,6 +20,7 @@ from typing import Any, Final
 
 import msgspec
 
+from gate.core.fields.parse import UNDECODABLE
 from gate.core.fields.text import repaired
 from gate.core.override import Override
 from gate.core.pause.entry import Pause
@@ -103,7 +104,7 @@ def decode_audit(line: bytes) -> AuditRecord:
         if len(line) > MAX_LINE:
             raise ValueError(f"it has {len(line)} bytes, more than {MAX_LINE}")
         record, fields = _decode(line), dict(_decode_fields(line))
-    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+    except (*UNDECODABLE, ValueError) as error:
         raise StateUnreadable(f"a line of the audit log cannot be read: {error}") from error
     del fields["hash"]
     if _hash(fields) != record.hash:

@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 
+from gate.core.fields.parse import UNDECODABLE
 from gate.core.pause.board import Board
 from gate.core.pause.entry import Pause
 from gate.core.pause.wording import waiting
@@ -72,7 +73,7 @@ def decode_board_page(data: bytes, whole: bool = False) -> tuple[Board, int]:
         page = _decode(data)
         ended = (fields for fields in page.ended if whole or bytes(fields.get(RAMPING, b"false")) == b"true")
         found = [_shown(fields) for fields in (*page.pauses, *page.scheduled, *ended)]
-    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+    except (*UNDECODABLE, ValueError) as error:
         raise StateUnreadable(f"the gate's board cannot be read: {error}") from error
     shared = {pause.id: pause for pause, break_glass in found if not break_glass}
     glass = tuple(pause for pause, break_glass in found if break_glass)

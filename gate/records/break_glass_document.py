@@ -17,6 +17,7 @@ from typing import Final
 import msgspec
 
 from gate.core.duration import parse_duration_us
+from gate.core.fields.parse import UNDECODABLE
 from gate.core.pause.entry import Pause
 from gate.errors import StateUnreadable
 from gate.records.board_document import MAX_PAUSES
@@ -125,7 +126,7 @@ def _read(data: bytes) -> _Document:
         raise StateUnreadable(f"a file of more than {MAX_BYTES} bytes")
     try:
         document = _decode(data)
-    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+    except (*UNDECODABLE, ValueError) as error:
         raise StateUnreadable(f"its content is not what a break-glass file holds: {plain_complaint(error)}") from error
     if not document.pauses and not document.releases and "pauses" not in _decode_fields(data):
         raise StateUnreadable("its content is not what a break-glass file holds: `pauses` is missing")

@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from gate.core.fields.parse import UNDECODABLE
 from gate.errors import StateUnreadable
 from gate.ports.boards import Acknowledgement
 from gate.records.pause import MAX_NAME, MAX_REV, MAX_TIME_US
@@ -75,7 +76,7 @@ def decode_gate(data: bytes, acknowledged_at_us: int) -> Acknowledgement:
                 raise ValueError("a name is too long or cannot be shown")
         if not 0 <= read.rev <= MAX_REV or not read.gate:
             raise ValueError("it has no name or no revision")
-    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+    except (*UNDECODABLE, ValueError) as error:
         raise StateUnreadable(f"an acknowledgement cannot be read: {error}") from error
     return Acknowledgement(
         read.gate,

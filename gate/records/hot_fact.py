@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from gate.core.fields.parse import UNDECODABLE
 from gate.core.hot_facts import HotKind, SharedFeature
 from gate.errors import StateUnreadable
 
@@ -73,7 +74,7 @@ def decode_hot_fact(key: HotKey, value: bytes) -> SharedFeature:
         raise StateUnreadable(f"a hot fact of {len(value)} bytes, more than {MAX_BYTES}")
     try:
         read = _decode(value)
-    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+    except (*UNDECODABLE, ValueError) as error:
         raise StateUnreadable(f"not a hot fact: {error}") from error
     later = None if read.later_risk is msgspec.UNSET else read.later_risk
     is_risk = 0.0 <= read.risk <= 1.0 and (later is None or 0.0 <= later <= 1.0)

@@ -20,6 +20,7 @@ from typing import Final
 
 import msgspec
 
+from gate.core.fields.parse import UNDECODABLE
 from gate.core.override import Override
 from gate.errors import StateUnreadable
 from gate.records.times import time_of, us_of
@@ -73,7 +74,7 @@ def decode_override(data: bytes) -> Override:
         document = _decode(data)
         expires_at_us = us_of(document.expires_at)
         extra = unknown_fields(data, _KNOWN, VERSION, document.version)
-    except (msgspec.DecodeError, ValueError, RecursionError, StateUnreadable) as error:
+    except (*UNDECODABLE, ValueError, StateUnreadable) as error:
         raise StateUnreadable(f"not an override: {error}") from error
     limits = None if document.limits_of is msgspec.UNSET else document.limits_of
     return Override(document.allow, document.reason, document.owner, expires_at_us, limits, extra)

@@ -35,6 +35,7 @@ from typing import Annotated, Any, Final, NamedTuple
 
 import msgspec
 
+from gate.core.fields.parse import UNDECODABLE
 from gate.core.score import Reason, Score, ShadowScore, Stamp
 from gate.errors import StateUnreadable
 from gate.ports.scores import EncodedScore
@@ -183,7 +184,7 @@ def decode_score(data: bytes) -> Score:
         at_us, scored_at_us = us_of(document.at), us_of(document.scored_at)
         half_life_us, base = _decay(document)
         extra = unknown_fields(data, _KNOWN, VERSION, document.version)
-    except (msgspec.DecodeError, ValueError, RecursionError, StateUnreadable) as error:
+    except (*UNDECODABLE, ValueError, StateUnreadable) as error:
         raise StateUnreadable(f"not a score: {error}") from error
     for name in ("bot", "scam", "risk"):
         if not 0.0 <= getattr(document, name) <= 1.0:

@@ -23,7 +23,7 @@ from gate.core.event import Attempted, Challenged, Completed, Event, Removed, Re
 from gate.core.fields import Dropped, FieldRefused, MessageType, Unusable, read_fields
 from gate.core.fields.ids import SHORT_CHARS
 from gate.core.fields.labels import MAX_LABEL_CHARS, label
-from gate.core.fields.parse import NotJson, parse
+from gate.core.fields.parse import UNDECODABLE, NotJson, parse
 from gate.core.fields.plain import is_plain_followup, is_plain_id
 from gate.core.fields.required import NO_OBJECT, problem_with, reason_of
 from gate.core.fields.rules import EVENTS, MAX_LINK_CHARS, MAX_LINKS, MAX_TEXT_CHARS, MAX_UPLOAD_BYTES
@@ -182,7 +182,7 @@ def decode_counting(value: bytes | None, headers: Sequence[tuple[str, bytes]] = 
     if value and len(value) <= MAX_EVENT_BYTES:
         try:
             event = _exact.decode(value)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except UNDECODABLE:
             pass  # the table reads it, or explains why it cannot be read
         else:
             # nearly all events are attempts, and asking a subclass for its class takes longer than this

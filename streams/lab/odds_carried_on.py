@@ -47,8 +47,8 @@ def steepness(sums: Matrix, vectors: Vectors, own_captions: bool = False) -> flo
     of_sums, of_odds = fitted.coef_[0]
     if of_sums <= 0.0 or of_odds <= 0.0:
         return 0.0
-    fitted = float(of_odds / of_sums)
-    return steadied(fitted) if own_captions else fitted
+    steep = float(of_odds / of_sums)
+    return steadied(steep) if own_captions else steep
 
 
 def steadied(steep: float) -> float:

@@ -6,8 +6,7 @@ import asyncio
 
 from aiokafka.errors import KafkaError
 
-from gate.errors import StoreUnavailable
-from gate.stores.kafka.topics import shapes
+from gate.stores.kafka.topics import existing
 from gate.stores.kafka.trouble import kafka_unavailable
 from streams.core.campaigns.catalogue import Catalogue
 from streams.worker.campaign_feed import parsed_key
@@ -18,12 +17,11 @@ READ_WITHIN_S = 20.0
 
 async def read_campaigns(bootstrap: str, topic: str) -> Catalogue:
     """The campaigns that the topic holds. Raises StoreUnavailable, also if there is no such topic."""
-    _, known = await shapes(bootstrap, [topic])
-    if topic not in known:  # to read it may create it, with other settings than a worker needs
-        raise StoreUnavailable(
-            f"Kafka at {bootstrap} has no topic {topic}",
-            "A worker creates it when it starts; if one runs, compare UPLOAD_GATE_TOPIC_PREFIX with its own",
-        )
+    await existing(
+        bootstrap,
+        topic,
+        "A worker creates it when it starts; if one runs, compare UPLOAD_GATE_TOPIC_PREFIX with its own",
+    )
     catalogue = Catalogue()
     try:
         async with asyncio.timeout(READ_WITHIN_S), PartitionReader(bootstrap, topic, 0) as reader:

@@ -16,6 +16,7 @@ from typing import Any, Self
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from gate.core.fields.parse import UNDECODABLE
 from gate.errors import StateUnreadable
 from gate.stores.kafka.client import connected
 from gate.stores.kafka.connection import connection
@@ -67,7 +68,7 @@ def decode_watermark(value: bytes) -> Watermark:
     """Raises StateUnreadable."""
     try:
         mark = _decode(value)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except UNDECODABLE as error:
         raise StateUnreadable(f"the changelog's watermark does not parse: {error}", RESTORE) from error
     if _EPOCH.fullmatch(mark.epoch) is None or mark.offset < 0:
         raise StateUnreadable("the changelog's watermark has an epoch or an offset that no worker writes", RESTORE)

@@ -109,7 +109,8 @@ class Chores:
             taken = _cut(self._to_rescore, RESCORED_A_TURN)
             if not self._to_rescore:
                 self._to_rescore = None
-                self.rescore_at = None if not self._lagged else self.rescore_at
+                if not self._lagged:
+                    self.rescore_at = None
             return Chore.RESCORE, taken
         if self._waiting():
             return Chore.BACKFILL, ()

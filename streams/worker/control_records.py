@@ -8,6 +8,8 @@ from enum import StrEnum
 
 import msgspec
 
+from gate.core.fields.parse import UNDECODABLE
+
 VERSION = 1
 MAX_RECORD_BYTES = 4_096
 
@@ -70,6 +72,6 @@ def decode_control(value: bytes | None) -> ControlRecord | None:
         return None
     try:
         record = _decoder.decode(value)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNDECODABLE:
         return None
     return record if record.v == VERSION else None

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import msgspec
 from aiokafka.errors import KafkaError
 
+from gate.core.fields.parse import UNDECODABLE
 from gate.errors import SettingInvalid
 from gate.records.topics import Topics
 from gate.stores.kafka.topics import end_offsets
@@ -172,11 +173,11 @@ def _read(records: Iterable[Any], partition: int) -> Iterable[FoundLetter | Repl
             if record.key == REPLAYED_KEY:
                 yield _decode_marker(record.value or b"")
                 continue
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except UNDECODABLE:
             pass  # the key of a real event can be `replayed` too
         try:
             body = _decode(record.value or b"")
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except UNDECODABLE:
             continue
         yield FoundLetter(body, record.key, partition, record.offset, record.timestamp)
 

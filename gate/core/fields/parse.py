@@ -7,12 +7,14 @@ not JSON, they are refused.
 from __future__ import annotations
 
 import json
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 import msgspec
 
 LONGEST_INT = 40
 """Longest whole number that is read exactly, in digits; a longer one becomes infinite."""
+UNDECODABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""The errors that a decoder of msgspec raises for bytes that are not what it reads, or that are nested too deep."""
 _decode = msgspec.json.Decoder().decode
 
 
@@ -24,7 +26,7 @@ def parse(value: bytes) -> Any:
     """The JSON value. Raises NotJson, also if it is nested too deep."""
     try:
         return _decode(value)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except UNDECODABLE as error:
         first = error
     try:
         return _careless.decode(value.decode("utf-8", "replace"))

@@ -18,7 +18,7 @@ from gate.ports.audit import AuditSpool
 from gate.records.audit import AuditRecord, decode_audit
 from gate.stores.kafka.client import connected
 from gate.stores.kafka.connection import connection
-from gate.stores.kafka.topics import shapes
+from gate.stores.kafka.topics import existing
 from gate.stores.kafka.trouble import kafka_unavailable
 
 PARTITION: Final = 0
@@ -56,8 +56,7 @@ async def send_unsent(log: AuditSpool, bootstrap: str, topic: str) -> int:
     lines, place = await asyncio.to_thread(log.unsent, PIECE)
     if not lines:
         return sent
-    if topic not in (await shapes(bootstrap, [topic]))[1]:
-        raise StoreUnavailable(f"Kafka at {bootstrap} has no topic {topic}", "A worker creates it when it starts")
+    await existing(bootstrap, topic, "A worker creates it when it starts")
     producer: Any = AIOKafkaProducer(**connection(bootstrap), acks="all", enable_idempotence=True)
     try:
         async with asyncio.timeout(DEADLINE_S):

@@ -10,11 +10,10 @@ from typing import Any
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from gate.errors import StoreUnavailable
 from gate.records.topics import Topics
 from gate.stores.kafka.client import connected
 from gate.stores.kafka.connection import connection
-from gate.stores.kafka.topics import declare, shapes
+from gate.stores.kafka.topics import declare, existing
 from gate.stores.kafka.trouble import kafka_unavailable
 
 SEND_WITHIN_S = 15.0
@@ -25,9 +24,7 @@ async def request_scores(bootstrap: str, topics: Topics, by: str, at: str) -> in
 
     Raises StoreUnavailable; then the request may have been written anyway.
     """
-    _, known = await shapes(bootstrap, [topics.events.name])
-    if topics.events.name not in known:
-        raise StoreUnavailable(f"Kafka at {bootstrap} has no topic {topics.events.name}", "Start a worker first")
+    _, events = await existing(bootstrap, topics.events.name, "Start a worker first")
     await declare(bootstrap, topics)
     producer: Any = AIOKafkaProducer(**connection(bootstrap), acks="all", enable_idempotence=True)
     try:
@@ -39,4 +36,4 @@ async def request_scores(bootstrap: str, topics: Topics, by: str, at: str) -> in
         raise kafka_unavailable(bootstrap, "did not keep the request", error) from error
     finally:
         await producer.stop()
-    return known[topics.events.name].partitions
+    return events.partitions

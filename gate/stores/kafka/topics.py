@@ -98,15 +98,24 @@ def _new(name: str, partitions: int, config: dict[str, str]) -> Any:
 
 async def incarnation(bootstrap: str, topic: str) -> Incarnation:
     """The ids of the cluster and the topic. Raises StoreUnavailable, also if the topic does not exist."""
-    cluster, known = await shapes(bootstrap, (topic,))
-    if topic not in known:
-        raise StoreUnavailable(f"Kafka at {bootstrap} has no topic {topic}", "Create it: `upload-gate up` does")
-    return Incarnation(cluster, known[topic].topic_id)
+    cluster, shape = await existing(bootstrap, topic, "Create it: `upload-gate up` does")
+    return Incarnation(cluster, shape.topic_id)
 
 
 async def cluster_id(bootstrap: str) -> str:
     """The cluster's id; empty where the broker is too old to tell. Raises StoreUnavailable."""
     return (await shapes(bootstrap, ()))[0]
+
+
+async def existing(bootstrap: str, topic: str, remedy: str) -> tuple[str, TopicShape]:
+    """The cluster's id and the topic's shape. Raises StoreUnavailable, with `remedy` if there is no such topic.
+
+    Who reads or writes a topic that is missing may create it, with the broker's own settings; so look first.
+    """
+    cluster, known = await shapes(bootstrap, (topic,))
+    if topic not in known:
+        raise StoreUnavailable(f"Kafka at {bootstrap} has no topic {topic}", remedy)
+    return cluster, known[topic]
 
 
 async def shapes(bootstrap: str, names: Iterable[str]) -> tuple[str, dict[str, TopicShape]]:

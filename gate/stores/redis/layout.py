@@ -44,6 +44,7 @@ from typing import Final
 import msgspec
 
 from gate.core.duration import HOUR_US
+from gate.core.fields.parse import UNDECODABLE
 from gate.core.limits.gcra import LATEST_TAT_US, Refusal, Took
 from gate.core.limits.limit import EntityLimits, Rate
 from gate.core.limits.reservation import Reservation, ReservationState
@@ -186,7 +187,7 @@ def read_described(data: bytes) -> Described:
     """The description in `data`. Raises StateUnreadable."""
     try:
         return _decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except UNDECODABLE as error:
         raise StateUnreadable(f"not the limits of a class: {error}") from error
 
 

@@ -16,6 +16,7 @@ from typing import Final
 
 import msgspec
 
+from gate.core.fields.parse import UNDECODABLE
 from streams.core.campaigns.mixing import LARGEST
 from streams.core.crowd.kinds import LINK_CAMPAIGN, NAME_CAMPAIGN, PICTURE_CAMPAIGN, TEXT_CAMPAIGN
 
@@ -124,7 +125,7 @@ def parsed_record(value: bytes | None) -> CampaignRecord | None:
         return None
     try:
         record = _decode(value)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNDECODABLE:
         return None
     is_long = len(record.examples) > MAX_EXAMPLES or any(len(one) > MAX_EXAMPLE_CHARS for one in record.examples)
     in_time = 0 <= record.first_us <= record.last_us < _LARGEST_US

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from gate.core.fields.parse import UNDECODABLE
 from streams.core.crowd.tails import Tails
 
 VERSION = 2
@@ -64,6 +65,6 @@ def parsed(value: bytes) -> tuple[int, list[int], list[int]] | None:
         return None
     try:
         version, day, accounts, established = _decoder.decode(value)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNDECODABLE:
         return None
     return (day, accounts, established) if version == VERSION and 0 <= day <= MAX_DAY else None
