@@ -121,10 +121,9 @@ def _without_redis(addresses: Addresses, problem: UploadGateError, page: GatePag
     if isinstance(page, GatePage):
         note = f"{failed}; this is what the gate at {redact(addresses.admin or '')} obeys"
         known = _from_kafka(addresses) if page.hears_kafka else None
-        gates = () if known is None else _by_the_clock_of(page.now_us, known)
-        return StatusView(
-            "gate", page.board, page.rev, gates, page.now_us, (note, *page.problems), digest=page.digest
-        )  # fmt: skip
+        now_us = page.now_us  # after both servers were waited for
+        gates = () if known is None else _by_the_clock_of(now_us, known)
+        return StatusView("gate", page.board, page.rev, gates, now_us, (note, *page.problems), digest=page.digest)
     found = _from_kafka(addresses)
     if found is not None:
         note = f"{failed}, and no gate at hand; this is what Kafka holds"
@@ -154,16 +153,22 @@ def _by_the_clock_of(now_us: int, known: StatusView) -> tuple[Acknowledgement, .
 
 @dataclass(frozen=True, slots=True)
 class GatePage:
-    """The page of the gate at hand: its board, with revision and digest, the store's clock as it knows it, whether it
-    hears Kafka, and sentences on problems.
+    """The page of the gate at hand: its board, with revision and digest, the store's clock as it told it at `read_s` of our
+    monotonic clock, whether it hears Kafka, and sentences on problems.
     """
 
     board: Board
     rev: int
-    now_us: int
+    told_us: int
+    read_s: float
     digest: str
     hears_kafka: bool
     problems: tuple[str, ...] = ()
+
+    @property
+    def now_us(self) -> int:
+        """The store's clock now."""
+        return self.told_us + int((time.monotonic() - self.read_s) * 1_000_000)
 
 
 def _gate_page(addresses: Addresses) -> GatePage:
@@ -171,6 +176,7 @@ def _gate_page(addresses: Addresses) -> GatePage:
     if addresses.admin is None:
         raise UploadGateError("nothing names a gate's admin port, as --admin would")
     page = get_json(f"{addresses.admin}/v1/board", ANSWER_WITHIN_S, admin_token())
+    read_s = time.monotonic()
     board, rev = decode_board_page(json.dumps(page).encode())
     fields = page if isinstance(page, dict) else {}
     problems = tuple(map(str, fields.get("break_glass_problems") or ()))
@@ -185,7 +191,8 @@ def _gate_page(addresses: Addresses) -> GatePage:
             "the gate at hand has learned of the pauses from nobody since its start: those it shows are not all",
         )
     hears_kafka = isinstance(age_s, int | float) and age_s < CONTROLS_FRESH_S
-    return GatePage(board, rev, _now_us(fields.get("now")), str(fields.get("digest") or ""), hears_kafka, problems)
+    told_us, digest = _now_us(fields.get("now")), str(fields.get("digest") or "")
+    return GatePage(board, rev, told_us, read_s, digest, hears_kafka, problems)
 
 
 def _now_us(told: object) -> int:

@@ -31,7 +31,7 @@ from gate.core.pause.ramp import position
 from gate.core.pause.scope import Action, Exemption, PauseMode, Scope
 from gate.core.policy import Unit
 from gate.core.score import Reason, Score, Stamp
-from gate.errors import StateUnreadable
+from gate.errors import StateUnreadable, StoreUnavailable
 from gate.local.free_port import free_port
 from gate.policyfile.reason_texts import load_reason_texts
 from gate.ports.boards import Acknowledgement, Gates
@@ -544,6 +544,23 @@ def test_without_redis_status_goes_by_the_gates_time_and_shows_the_gates_that_ka
     assert "gate g-1 at http://g-1: rev 7, heard 0.0 s ago gate" in out
     assert "gate g-2 at http://g-2: rev 1, heard 0.5 s ago, BEHIND rev 7" in out
     assert "LACKS" not in out
+
+
+def test_a_gates_clock_agrees_also_where_status_has_waited_for_redis_and_kafka(monkeypatch: pytest.MonkeyPatch) -> None:
+    board, waited_us = Board({"p-1": PAUSE}), 3_000_000
+    said = Acknowledgement(
+        "g-1", "http://g-1", 7, NOON_US + waited_us, digest=board_digest(board), store_us=NOON_US + waited_us
+    )
+    kafka = status_view.StatusView("kafka", board, 7, (said,), NOON_US + waited_us)
+    monkeypatch.setattr(status_view, "_from_kafka", lambda _: kafka)
+    read_s = time.monotonic() - waited_us / 1e6
+    page = status_view.GatePage(board, 7, NOON_US, read_s, board_digest(board), hears_kafka=True)
+
+    view = status_view._without_redis(HERE, StoreUnavailable("away"), page)
+    lines = status.status_lines(view, None, HERE, 200)
+
+    assert view.now_us >= NOON_US + waited_us
+    assert not any("CLOCK" in line for line in lines)
 
 
 def test_status_names_the_pauses_that_a_gates_host_lifts() -> None:
