@@ -26,12 +26,12 @@ def columns_of(batch: Iterable[Showing]) -> dict[int, ShownFeatures]:
     by_kind: dict[int, list[tuple[int, int, int, bool]]] = {}
     for kind, *row in rows_of(batch):
         by_kind.setdefault(kind, []).append((row[0], row[1], row[2], bool(row[3])))
-    return {
-        kind: ShownFeatures(
-            *(column_of(column) for column in list(zip(*rows, strict=True))[:3]), np.array([r[3] for r in rows])
-        )
-        for kind, rows in by_kind.items()
-    }
+    return {kind: _shown(rows) for kind, rows in by_kind.items()}
+
+
+def _shown(rows: list[tuple[int, int, int, bool]]) -> ShownFeatures:
+    values, accounts, at_us, established = zip(*rows, strict=True)
+    return ShownFeatures(column_of(values), column_of(accounts), column_of(at_us), np.array(established))
 
 
 def each(shown: ShownCampaigns) -> Iterator[tuple[int, Feature]]:

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
-from servers import running_kafka, running_redis
 
 from gate.errors import LocalServerError
 from gate.local.jars import default_cache, fetch_jars
 from gate.stores.redis.connections.line import Line
+from tests.servers import running_kafka, running_redis
 
 ROOMS = ("system", "edges", "house", "contract", "replay", "agents", "laws", "unit")
 """The order of the test folders: files of the first ones take longest, and a file runs whole on one core."""

@@ -11,11 +11,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from waiting import wait_until
-
 from gate.cli.http_json import get_json, post_json
 from gate.errors import UploadGateError
 from gate.local.free_port import free_port
+from tests.waiting import wait_until
 
 PROGRAM = str(Path(sys.executable).parent / "upload-gate")
 WITH_CLOCK = """

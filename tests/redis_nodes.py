@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import hiredis
-from waiting import wait_until
 
 from gate.errors import LocalServerError
 from gate.local.free_port import LOOPBACK, free_port, is_free
@@ -17,6 +16,7 @@ from gate.local.redis import LocalRedis, server_binary
 from gate.local.server import LocalServer
 from gate.stores.redis.connections.cluster_map import SLOTS
 from gate.stores.redis.connections.line import pack
+from tests.waiting import wait_until
 
 ATTEMPTS = 3
 
@@ -182,8 +182,10 @@ class Watched:
         return f"redis+sentinel://{hosts}/uploads/0"
 
     def start(self) -> None:
-        for server in (self.master, self.replica, *self.sentinels):
+        for server in (self.master, self.replica):
             server.start()
+        for each in self.sentinels:
+            each.start()
         wait_until(lambda: b"master_link_status:up" in say(self.replica.port, "INFO", "replication"))
         for each in self.sentinels:
             wait_until(lambda each=each: len(say(each.port, "SENTINEL", "SENTINELS", "uploads")) == 2)

@@ -17,7 +17,6 @@ from pathlib import Path
 
 from aiokafka.admin import AIOKafkaAdminClient
 from prometheus_client.parser import text_string_to_metric_families
-from waiting import eventually
 
 from gate.local.free_port import free_port
 from gate.records.topics import Topic, Topics
@@ -25,6 +24,7 @@ from gate.stores.kafka.events import EventProducer
 from gate.stores.kafka.topics import declare, lag
 from gate.stores.redis.accounts import RedisAccountStore
 from streams.worker.changelog import PartitionReader
+from tests.waiting import eventually
 
 
 class WorkerProcess:

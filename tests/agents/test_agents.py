@@ -12,9 +12,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from heard_counts import HeardCounts
 from mode import Service
-from waiting import eventually
 
 from gate.core.duration import DAY_US
 from gate.core.score import Score, Stamp
@@ -40,6 +38,8 @@ from streams.worker.crowd_feed import crowd_key, hear
 from streams.worker.outage import Outage
 from streams.worker.scores_to_redis import ScoresToRedis
 from streams.worker.settings import WorkerSettings, read_worker_settings
+from tests.heard_counts import HeardCounts
+from tests.waiting import eventually
 
 
 class Bystander(Service):

@@ -7,7 +7,6 @@ from types import SimpleNamespace
 from typing import Any, Self
 
 import pytest
-from waiting import eventually
 
 from streams.core.campaigns import CampaignKind, Campaigns
 from streams.core.crowd import Crowd
@@ -16,6 +15,7 @@ from streams.worker import campaign_feed
 from streams.worker.campaign_feed import CampaignFeed
 from streams.worker.follow import TopicFollower
 from streams.worker.outage import Outage
+from tests.waiting import eventually
 
 
 class Follower:

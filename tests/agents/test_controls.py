@@ -9,7 +9,6 @@ from typing import cast
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from waiting import eventually
 
 from gate.errors import StoreUnavailable
 from gate.records.topics import Topic, Topics
@@ -28,6 +27,7 @@ from streams.worker.control_records import (
 from streams.worker.controls import Controls, resumed
 from streams.worker.outage import Outage
 from streams.worker.partition import Partition, State
+from tests.waiting import eventually
 
 
 class FakePartition:

@@ -6,7 +6,6 @@ from typing import Any, cast
 
 import pytest
 from prometheus_client import CollectorRegistry
-from test_folding import FakeOwner, FakePartition
 
 from gate.records.topics import Topics
 from streams.core.crowd import DEVICE, Backfill, Crowd
@@ -20,6 +19,7 @@ from streams.worker.metrics import WorkerMetrics
 from streams.worker.outage import Outage
 from streams.worker.partition import Partition, State
 from streams.worker.scores_to_redis import ScoresToRedis
+from tests.agents.test_folding import FakeOwner, FakePartition
 
 NOW_MS = 1_795_428_000_000
 

@@ -12,7 +12,6 @@ import pytest
 from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.errors import IllegalStateError, KafkaError, TopicAuthorizationFailedError
 from prometheus_client import CollectorRegistry
-from waiting import eventually
 
 from gate.errors import ForeignCluster
 from gate.records.topics import Topics
@@ -30,6 +29,7 @@ from streams.worker.one_cluster import OneCluster
 from streams.worker.outage import Outage
 from streams.worker.partition import Event, State
 from streams.worker.timers import lags
+from tests.waiting import eventually
 
 AT = TopicPartition("uploads.events.v1", 0)
 

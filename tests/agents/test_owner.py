@@ -9,7 +9,6 @@ from typing import Any, cast
 
 from aiokafka.errors import KafkaError
 from aiokafka.producer.message_accumulator import BatchBuilder
-from waiting import eventually
 
 from gate.core.duration import DAY_US
 from gate.core.fields.times import LATEST_US
@@ -28,6 +27,7 @@ from streams.worker.continuity import Log
 from streams.worker.outage import Outage
 from streams.worker.partition import Event, Partition
 from streams.worker.scores_to_redis import ScoresToRedis
+from tests.waiting import eventually
 
 NOW_US = 1_795_428_000_000_000
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 import pytest
-from waiting import eventually
 
 from gate.errors import StateUnreadable
 from streams.pipeline.effects import Effects
@@ -15,6 +14,7 @@ from streams.worker import partition as life
 from streams.worker.changelog import Accounts
 from streams.worker.commit import Fenced, Hooks, Owner
 from streams.worker.partition import TABLE, Event, ImpossibleStep, Partition, State
+from tests.waiting import eventually
 
 S, E = State, Event
 

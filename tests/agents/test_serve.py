@@ -9,10 +9,10 @@ from typing import Any, cast
 
 import pytest
 from mode import Service
-from test_agents import close_idle_loops
 
 from streams.worker.app import App
 from streams.worker.main import serve
+from tests.agents.test_agents import close_idle_loops
 
 
 class Working(Service):

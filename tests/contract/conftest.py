@@ -1,9 +1,9 @@
 from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
-from redis_nodes import running_cluster
 
 from gate.stores.redis.accounts import RedisAccountStore
+from tests.redis_nodes import running_cluster
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,15 @@ import asyncio
 
 import pytest
 from msgspec.structs import replace
-from take_requests import (
+
+from gate.core.limits.limit import Rate
+from gate.core.limits.take import TakeResult
+from gate.core.score import Score, Stamp, risk_at
+from gate.records.score import with_bytes
+from gate.stores.memory.accounts import MemoryAccountStore
+from gate.stores.redis.accounts import RedisAccountStore
+from gate.stores.redis.scores import RedisScoreStore
+from tests.take_requests import (
     DAY_US,
     MINUTE_US,
     NOW_US,
@@ -17,14 +25,6 @@ from take_requests import (
     score,
     take_request,
 )
-
-from gate.core.limits.limit import Rate
-from gate.core.limits.take import TakeResult
-from gate.core.score import Score, Stamp, risk_at
-from gate.records.score import with_bytes
-from gate.stores.memory.accounts import MemoryAccountStore
-from gate.stores.redis.accounts import RedisAccountStore
-from gate.stores.redis.scores import RedisScoreStore
 
 
 @pytest.fixture(params=["memory", "redis"])

@@ -10,9 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from servers import running_redis
-from take_requests import admitted, one_limit, override, per_minute, score, take_request
-from waiting import eventually
 
 from gate.app.check import Check
 from gate.core.limits.limit import Rate
@@ -30,6 +27,9 @@ from gate.stores.redis.connections.line import Line, Stats
 from gate.stores.redis.reservations import RedisReservationStore
 from gate.stores.redis.take_scripts import ScriptPair
 from gate.stores.redis.takes import RedisTakeStore, TakeLane
+from tests.servers import running_redis
+from tests.take_requests import admitted, one_limit, override, per_minute, score, take_request
+from tests.waiting import eventually
 
 MOST_CALLS = 15
 """Callers that queue for a server that hangs make a call each, 30 and more; on a busy machine a few slip through."""

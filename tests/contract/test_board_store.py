@@ -9,9 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from servers import running_redis
-from take_requests import NOW_US, WallClock
-from waiting import eventually
 
 from gate.app.operate import Operate
 from gate.core.pause.board import Board, merge
@@ -22,6 +19,9 @@ from gate.ports.boards import Acknowledgement, BoardStore
 from gate.stores.memory.boards import MemoryBoardStore
 from gate.stores.redis.boards import RedisBoardStore
 from gate.stores.redis.connections.line import Line
+from tests.servers import running_redis
+from tests.take_requests import NOW_US, WallClock
+from tests.waiting import eventually
 
 HOUR_US = 3_600_000_000
 SECOND_US = 1_000_000

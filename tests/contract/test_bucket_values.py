@@ -5,10 +5,10 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from bucket_values import TAT, Value
 
 from gate.stores.redis.connections.line import Line
 from gate.stores.redis.lua import with_included
+from tests.bucket_values import TAT, Value
 
 SCRIPT = b"""
 local P, U, sub, byte = struct.pack, struct.unpack, string.sub, string.byte

@@ -13,7 +13,8 @@ from gate.core.limits.reservation import Report, UploadOutcome
 from gate.core.limits.take import ClassLimits, TakeRequest
 from gate.stores.memory.accounts import MemoryAccountStore
 from gate.stores.redis.accounts import RedisAccountStore
-from tests.laws.test_reservation_laws import START_US, NoClock, a_class, live
+from tests.laws.test_reservation_laws import START_US, a_class, live
+from tests.take_requests import NoClock
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 

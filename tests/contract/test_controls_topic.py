@@ -11,8 +11,6 @@ from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from waiting import eventually
-from workers import create_anew
 
 from gate.app.operate import Operate
 from gate.core.pause.board import Board
@@ -27,6 +25,8 @@ from gate.records.topics import Topics
 from gate.serve.clock import SystemClock
 from gate.stores.kafka.boards import MOST_GATES, KafkaBoardStore
 from gate.stores.kafka.topics import declare
+from tests.waiting import eventually
+from tests.workers import create_anew
 
 DAY_US, HOUR_US = 86_400_000_000, 3_600_000_000
 NOW_US = SystemClock().now_us()

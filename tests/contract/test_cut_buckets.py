@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import pytest
 from msgspec.structs import replace
-from redis_values import get, put
-from take_requests import NOW_US, per_minute, take_request
 
 from gate.core.duration import DAY_US, HOUR_US
 from gate.core.limits.limit import EntityLimits, Limit, Rate
@@ -15,6 +13,8 @@ from gate.core.limits.token_lease import Exchange, Exchanged
 from gate.stores.redis.accounts import RedisAccountStore
 from gate.stores.redis.connections.line import Line
 from gate.stores.redis.token_leases import RedisTokenLeases
+from tests.redis_values import get, put
+from tests.take_requests import NOW_US, per_minute, take_request
 
 WIDE = per_minute("wide", 1_000_000, "platform")
 OTHER = per_minute("other", 1_000_000, "platform")

@@ -10,7 +10,6 @@ from contextlib import asynccontextmanager
 
 import pytest
 from msgspec.structs import replace
-from waiting import eventually
 
 from gate.core.account import Account
 from gate.core.decision import Decision, Stage, Verdict
@@ -22,6 +21,7 @@ from gate.records.topics import Topics
 from gate.stores.kafka.decisions import KafkaDecisionLog
 from gate.stores.kafka.topics import declare, end_offsets
 from streams.worker.changelog import PartitionReader
+from tests.waiting import eventually
 
 AT_US = 1_790_000_000_000_000
 REQUEST = CheckRequest("u-1", Account("a-1"), Media(kind="image", bytes=9), surface="post", text="secret words")

@@ -6,12 +6,11 @@ import os
 import signal
 from pathlib import Path
 
-from servers import running_redis
-from waiting import eventually
-
 from gate.core.pause.board import Board
 from gate.stores.redis.boards import RedisBoardStore
 from gate.stores.redis.connections.line import Line
+from tests.servers import running_redis
+from tests.waiting import eventually
 
 
 async def test_a_write_is_durable_once_a_replica_has_it(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ import struct
 
 import pytest
 from msgspec.structs import replace
-from take_requests import DAY_US, MINUTE_US, NOW_US, score
 
 from gate.core.limits.limit import EntityLimits, Limit, Rate
 from gate.core.limits.reservation import Report, SettledAs, Settlement, UploadOutcome
@@ -15,6 +14,7 @@ from gate.records.score import with_bytes
 from gate.stores.redis.accounts import RedisAccountStore
 from gate.stores.redis.connections.line import Line
 from gate.stores.redis.layout import read_buckets
+from tests.take_requests import DAY_US, MINUTE_US, NOW_US, score
 
 BURST = 6
 LIMIT, OTHER = (Limit(name, Rate(BURST, MINUTE_US, BURST)) for name in ("minute", "other"))

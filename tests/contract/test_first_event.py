@@ -7,12 +7,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from workers import values
-
 from gate.core.event import Attempted
 from gate.records.topics import Topics
 from gate.stores.kafka.topics import declare
 from streams.core.events import decode_counting
+from tests.workers import values
 
 README = Path(__file__).parents[2] / "README.md"
 

@@ -7,14 +7,14 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
-from waiting import eventually
-from workers import create_anew, while_busy
 
 from gate.records.topics import Topics
 from gate.stores.kafka.hot_facts import HotFactProducer, follow_hot_facts
 from gate.stores.kafka.topics import declare
 from gate.stores.redis.connections.line import Line
 from gate.stores.redis.hot_facts import AT_ONCE, KEPT_S, RedisHotFacts
+from tests.waiting import eventually
+from tests.workers import create_anew, while_busy
 
 RECORDS = [(b"device:%016x" % n, b"%d" % n) for n in range(AT_ONCE + 20)] + [(b"device:%016x" % 3, None)]
 

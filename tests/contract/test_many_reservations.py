@@ -7,13 +7,13 @@ import struct
 
 import pytest
 from msgspec.structs import replace
-from take_requests import per_minute, take_request
 
 from gate.core.limits.limit import EntityBuckets
 from gate.core.limits.take import TakeRequest
 from gate.stores.redis.accounts import RedisAccountStore
 from gate.stores.redis.connections.line import Line
 from gate.stores.redis.layout import MOST_IN_VALUE, account_key, read_buckets
+from tests.take_requests import per_minute, take_request
 
 WIDE = per_minute("minute", 600, "account:{a}")
 FEW = 6

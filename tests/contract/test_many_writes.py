@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
-from redis_nodes import say
-from servers import running_redis
-from take_requests import DAY_US, MINUTE_US, NOW_US
 
 from gate.core.limits.limit import EntityLimits, Limit, Rate
 from gate.core.limits.reservation import ReservationState, SettledAs, Settlement, Unanswered
 from gate.core.limits.take import ClassLimits, TakeRequest, TakeResult
 from gate.stores.redis.accounts import RedisAccountStore
 from gate.stores.redis.layout import MOST_IN_VALUE
+from tests.redis_nodes import say
+from tests.servers import running_redis
+from tests.take_requests import DAY_US, MINUTE_US, NOW_US
 
 OFTEN = MOST_IN_VALUE + 3
 LIMITS = EntityLimits(

@@ -10,7 +10,6 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from take_requests import MINUTE_US, NOW_US, per_minute, score, take_request
 
 from gate.core.duration import HOUR_US
 from gate.core.limits.limit import EntityLimits, Limit, Rate
@@ -20,6 +19,7 @@ from gate.records.score import decode_stored_risk, stored_score, with_bytes
 from gate.stores.redis.accounts import RedisAccountStore
 from gate.stores.redis.connections.line import Line
 from gate.stores.redis.take_batch import Batch
+from tests.take_requests import MINUTE_US, NOW_US, per_minute, score, take_request
 
 LIMIT = per_minute("minute", 6)
 OF_ACCOUNT = ClassLimits(

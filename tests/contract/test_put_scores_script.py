@@ -10,14 +10,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from redis_nodes import say
-from redis_scripts import left_by
-from servers import running_redis
 
 from gate.core.score import Stamp, replaces
 from gate.stores.redis.connections.line import Line
 from gate.stores.redis.connections.script_call import Run, Script
 from gate.stores.redis.lua import script
+from tests.redis_nodes import say
+from tests.redis_scripts import left_by
+from tests.servers import running_redis
 
 KEPT_MS = 86_400_000
 FIELDS: dict[str, tuple[object, ...]] = {

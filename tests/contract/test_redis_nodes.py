@@ -12,9 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from redis_nodes import Cluster, Watched, running_cluster, running_sentinels, say
-from take_requests import MINUTE_US, NOW_US, override, score
-from waiting import eventually
 
 from gate.core.limits.limit import EntityBuckets, EntityLimits, Limit, Rate
 from gate.core.limits.reservation import Report, Settlement, UploadOutcome
@@ -38,6 +35,9 @@ from gate.stores.redis.layout import account_key
 from gate.stores.redis.overrides import RedisOverrideStore
 from gate.stores.redis.reservations import MOST_AT_ONCE
 from gate.stores.redis.scores import RedisScoreStore
+from tests.redis_nodes import Cluster, Watched, running_cluster, running_sentinels, say
+from tests.take_requests import MINUTE_US, NOW_US, override, score
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.slow
 

@@ -8,11 +8,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from certificates import make_certificates
-from redis_nodes import Cluster, Watched, running_cluster, running_sentinels
-from take_requests import MINUTE_US, NOW_US, score
-from tls_front import TlsFronts, tls_fronts
-from waiting import eventually
 
 from gate.core.limits.limit import EntityLimits, Limit, Rate
 from gate.core.limits.take import ClassLimits, TakeRequest, TakeResult
@@ -26,6 +21,11 @@ from gate.stores.redis import cluster_takes, takes
 from gate.stores.redis.accounts import RedisAccountStore
 from gate.stores.redis.boards import RedisBoardStore
 from gate.stores.redis.scores import RedisScoreStore
+from tests.certificates import make_certificates
+from tests.redis_nodes import Cluster, Watched, running_cluster, running_sentinels
+from tests.take_requests import MINUTE_US, NOW_US, score
+from tests.tls_front import TlsFronts, tls_fronts
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.slow
 

@@ -6,10 +6,6 @@ from contextlib import aclosing
 from pathlib import Path
 
 import pytest
-from redis_nodes import say
-from servers import running_redis
-from take_requests import DAY_US, MINUTE_US, NOW_US, override, score
-from waiting import eventually
 
 from gate.app.keep_board import KeepBoard
 from gate.cli.addresses import resolve_addresses
@@ -28,6 +24,10 @@ from gate.stores.redis.boards import RedisBoardStore
 from gate.stores.redis.connections.line import Line
 from gate.stores.redis.hot_facts import RedisHotFacts
 from gate.stores.redis.scores import RedisScoreStore
+from tests.redis_nodes import say
+from tests.servers import running_redis
+from tests.take_requests import DAY_US, MINUTE_US, NOW_US, override, score
+from tests.waiting import eventually
 
 USERS = Path(__file__).parents[2] / "deploy" / "redis" / "users.acl"
 AsUser = Callable[[str], str]

@@ -10,7 +10,6 @@ from typing import Protocol
 
 import pytest
 from msgspec.structs import replace
-from take_requests import DAY_US, MINUTE_US, NOW_US, AccountStore, WallClock, override, score
 
 from gate.core.duration import HOUR_US
 from gate.core.hot_facts import MetFact
@@ -33,6 +32,7 @@ from gate.stores.memory.accounts import MemoryAccountStore
 from gate.stores.redis.accounts import RedisAccountStore
 from gate.stores.redis.connections.cluster_map import SLOTS
 from gate.stores.redis.reservations import SLOTS_A_LOOK
+from tests.take_requests import DAY_US, MINUTE_US, NOW_US, AccountStore, WallClock, override, score
 
 LIFETIME_US = 10 * MINUTE_US
 COUNT = Limit("count", Rate(10, 100 * MINUTE_US, 10))

@@ -10,13 +10,13 @@ import struct
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from take_requests import NOW_US, AccountStore, WallClock, score
 
 from gate.core.score import Score, Stamp, replaces
 from gate.records.score import decode_stored_score, encode_score, with_bytes
 from gate.stores.memory.accounts import MemoryAccountStore
 from gate.stores.redis.accounts import RedisAccountStore
 from gate.stores.redis.connections.line import Line
+from tests.take_requests import NOW_US, AccountStore, WallClock, score
 
 NUMBERS = itertools.count()
 EPOCHS = ("c/a", "c/b", "c/c")

@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 import msgspec
 import pytest
-from take_requests import NOW_US, AccountStore, WallClock, override, per_minute, score, take_request
 
 from gate.core.duration import DAY_US, HOUR_US
 from gate.core.hot_facts import MetFact
@@ -17,6 +16,7 @@ from gate.records.score import with_bytes
 from gate.stores.memory.accounts import MemoryAccountStore
 from gate.stores.redis.accounts import RedisAccountStore
 from gate.stores.redis.connections.line import Line
+from tests.take_requests import NOW_US, AccountStore, WallClock, override, per_minute, score, take_request
 
 LIMIT = per_minute("minute", 100)
 

@@ -9,13 +9,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import pytest
-from bucket_values import MOST_ENTRIES, TAT, Value
-from redis_scripts import Left, left_by
-from take_requests import NOW_US
 
 from gate.stores.redis.connections.line import Line
 from gate.stores.redis.connections.script_call import Argument
 from gate.stores.redis.lua import script
+from tests.bucket_values import MOST_ENTRIES, TAT, Value
+from tests.redis_scripts import Left, left_by
+from tests.take_requests import NOW_US
 
 LATEST = 2**53 - 1
 OPEN, COMMITTED, ABORTED = 1, 2, 3

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from hashlib import sha1
 
 import pytest
-from redis_scripts import left_by
 
 from gate.stores.redis.connections.line import Line
 from gate.stores.redis.connections.script_call import Argument, Run, Script
 from gate.stores.redis.lua import script
+from tests.redis_scripts import left_by
 
 EXPIRES_US = 90_000_001
 KEPT_MS = 90_001

@@ -6,8 +6,18 @@ import struct
 
 import pytest
 from msgspec.structs import replace
-from redis_values import get, put
-from take_requests import (
+
+from gate.core.duration import HOUR_US
+from gate.core.limits.limit import Rate
+from gate.core.limits.reservation import Report, SettledAs, Settlement, UploadOutcome
+from gate.core.standing import Standing
+from gate.records.score import with_bytes
+from gate.stores.memory.accounts import MemoryAccountStore
+from gate.stores.redis.accounts import RedisAccountStore
+from gate.stores.redis.connections.line import Line
+from gate.stores.redis.layout import MOST_IN_VALUE
+from tests.redis_values import get, put
+from tests.take_requests import (
     MINUTE_US,
     NOW_US,
     AccountStore,
@@ -19,16 +29,6 @@ from take_requests import (
     score,
     take_request,
 )
-
-from gate.core.duration import HOUR_US
-from gate.core.limits.limit import Rate
-from gate.core.limits.reservation import Report, SettledAs, Settlement, UploadOutcome
-from gate.core.standing import Standing
-from gate.records.score import with_bytes
-from gate.stores.memory.accounts import MemoryAccountStore
-from gate.stores.redis.accounts import RedisAccountStore
-from gate.stores.redis.connections.line import Line
-from gate.stores.redis.layout import MOST_IN_VALUE
 
 BURST = 6
 COST_US = MINUTE_US // BURST

@@ -8,14 +8,14 @@ import struct
 from collections.abc import Sequence
 
 import pytest
-from bucket_values import TAT, Value
-from take_functions import called, literal, ran
-from take_requests import DAY_US, MINUTE_US, NOW_US
 
 from gate.core.score import risk_at
 from gate.stores.redis.bucket_layouts import KEPT_MS
 from gate.stores.redis.connections.line import Line
 from gate.stores.redis.layout import account_header, header
+from tests.bucket_values import TAT, Value
+from tests.take_functions import called, literal, ran
+from tests.take_requests import DAY_US, MINUTE_US, NOW_US
 
 LATEST = 2.0**53 - 1
 NO_TIMES = (math.nan, math.inf, -1.0, 2.0**53)

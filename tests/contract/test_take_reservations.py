@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from hashlib import sha1
 
 import pytest
-from take_functions import Lua, called, literal, ran
-from take_requests import NOW_US
 
 from gate.core.limits.reservation import MOST_HOLDERS
 from gate.stores.redis.connections.line import Line
 from gate.stores.redis.layout import MOST_IN_VALUE
+from tests.take_functions import Lua, called, literal, ran
+from tests.take_requests import NOW_US
 
 NOW = float(NOW_US)
 FEW = 6

@@ -10,12 +10,7 @@ from pathlib import Path
 
 import hiredis
 import pytest
-from bucket_values import Value
 from msgspec.structs import replace
-from redis_nodes import say
-from redis_scripts import left_by
-from servers import running_redis
-from take_requests import DAY_US, MINUTE_US, NOW_US, NoClock
 
 from gate.core.hot_facts import MetFact
 from gate.core.limits.limit import EntityBuckets, EntityLimits, Limit, Rate
@@ -29,6 +24,11 @@ from gate.stores.redis.connections.line import Line
 from gate.stores.redis.layout import account_key, located, read_buckets, read_reservation, upload_key
 from gate.stores.redis.take_batch import Batch
 from gate.stores.redis.unrolled import Unrolled
+from tests.bucket_values import Value
+from tests.redis_nodes import say
+from tests.redis_scripts import left_by
+from tests.servers import running_redis
+from tests.take_requests import DAY_US, MINUTE_US, NOW_US, NoClock
 
 LIFETIME_US = 10 * MINUTE_US
 

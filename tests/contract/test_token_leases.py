@@ -7,10 +7,6 @@ from dataclasses import replace
 from typing import Protocol
 
 import pytest
-from leased_gates import SECOND_US, LeasedGate, leased_class
-from proxies import FaultProxy, LosesReplies
-from take_requests import DAY_US, AccountStore, WallClock
-from waiting import eventually
 
 from gate.app.leased_takes import LeasedTakes
 from gate.app.settle import Reports
@@ -30,6 +26,10 @@ from gate.stores.redis.accounts import RedisAccountStore
 from gate.stores.redis.connections.line import Line
 from gate.stores.redis.reservations import MOST_AT_ONCE, RedisReservationStore
 from gate.stores.redis.token_leases import RedisTokenLeases
+from tests.leased_gates import SECOND_US, LeasedGate, leased_class
+from tests.proxies import FaultProxy, LosesReplies
+from tests.take_requests import DAY_US, AccountStore, WallClock
+from tests.waiting import eventually
 
 SLOW = Rate(300, 365 * DAY_US, 300)
 """So slow that nothing fills up again while a test runs, and every token is counted."""

@@ -11,8 +11,6 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 
 import pytest
-from proxies import FaultProxy
-from waiting import eventually
 
 from gate.app.check import Check
 from gate.app.settle import Reports
@@ -31,6 +29,8 @@ from gate.serve.clock import SystemClock
 from gate.stores.local_buckets import LocalBuckets
 from gate.stores.redis.reservations import RedisReservationStore
 from gate.stores.redis.takes import RedisTakeStore
+from tests.proxies import FaultProxy
+from tests.waiting import eventually
 
 YEAR_US = 365 * 86_400_000_000
 RATE = Rate(1_000, YEAR_US, 1_000)

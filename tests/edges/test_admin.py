@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import pytest
-from running_gate import ask, running_gate
+
+from tests.edges.running_gate import ask, running_gate
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from running_gate import CHECK, raw, running_gate
 
 from gate.serve.problems import ALL_REASONS
+from tests.edges.running_gate import CHECK, raw, running_gate
 
 DEEP = b'{"upload_id":' + b"[" * 60_000
 

@@ -6,12 +6,11 @@ import asyncio
 import json
 from pathlib import Path
 
-from running_gate import Gate, ask, running_gate
-
 from gate.core.pause.board import Board
 from gate.core.pause.entry import Pause
 from gate.core.pause.scope import Action, Scope
 from gate.serve.clock import SystemClock
+from tests.edges.running_gate import Gate, ask, running_gate
 
 
 def a_pause(id_: str, lasts_us: int = 60_000_000) -> Pause:

@@ -5,9 +5,6 @@ import signal
 import time
 from pathlib import Path
 
-from servers import running_redis
-from waiting import eventually
-
 from gate.app.check import Check
 from gate.core.account import Account
 from gate.core.decision import Decision, Verdict
@@ -21,6 +18,8 @@ from gate.records.score import with_bytes
 from gate.serve.clock import SystemClock
 from gate.stores.local_buckets import LocalBuckets
 from gate.stores.redis.accounts import RedisAccountStore
+from tests.servers import running_redis
+from tests.waiting import eventually
 
 
 def a_request(upload: str, account: str) -> CheckRequest:

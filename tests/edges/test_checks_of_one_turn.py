@@ -16,8 +16,6 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_hot_connection import Recorder
-from waiting import eventually
 
 from gate.app.back_pressure import BackPressure
 from gate.app.check import Check
@@ -44,6 +42,8 @@ from gate.serve.hot.edge import LEAST_GATHERED, MOST_GATHERED, Edge
 from gate.serve.hot.edge_limits import EdgeLimits
 from gate.stores.local_buckets import LocalBuckets
 from gate.stores.memory.accounts import MemoryAccountStore
+from tests.edges.test_hot_connection import Recorder
+from tests.waiting import eventually
 
 NOW_US = 1_800_000_000_000_000
 HEAD = b"POST /v1/check HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b"

@@ -10,12 +10,12 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
-from running_gate import CHECK, Reply, raw, running_gate
-from waiting import eventually
 
 from gate.serve.asgi import Send
 from gate.serve.hot.edge_limits import KEEP_ALIVE_S, MAX_HEAD_BYTES, EdgeLimits
 from gate.serve.server import Server, allow_files, listening, serving
+from tests.edges.running_gate import CHECK, Reply, raw, running_gate
+from tests.waiting import eventually
 
 HEAD = b"POST /v1/check HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
 

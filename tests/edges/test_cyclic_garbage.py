@@ -13,9 +13,9 @@ from pathlib import Path
 from types import CoroutineType, FunctionType, MethodType
 
 import pytest
-from running_gate import CHECK, running_gate
 
 from gate.stores.redis.accounts import RedisAccountStore
+from tests.edges.running_gate import CHECK, running_gate
 
 ROUNDS = 50
 FEW = 10

@@ -13,8 +13,15 @@ from typing import Any
 
 import msgspec.yaml
 import pytest
-from test_serving import a_gate, answer
-from unreliable_gates import (
+
+from gate.cli import main as cli
+from gate.cli.main import COMMANDS
+from gate.errors import SettingInvalid
+from gate.local.free_port import free_port
+from gate.records.check import MAX_BODY_BYTES
+from gate.settings import DEFAULT_PORTS, DOCUMENTED, PREFIX, read_settings, worker_settings
+from tests.edges.test_serving import a_gate, answer
+from tests.unreliable_gates import (
     HUGE,
     Behaviour,
     an_unreliable_gate,
@@ -25,14 +32,7 @@ from unreliable_gates import (
     sends_garbage,
     sends_too_much,
 )
-from waiting import wait_until
-
-from gate.cli import main as cli
-from gate.cli.main import COMMANDS
-from gate.errors import SettingInvalid
-from gate.local.free_port import free_port
-from gate.records.check import MAX_BODY_BYTES
-from gate.settings import DEFAULT_PORTS, DOCUMENTED, PREFIX, read_settings, worker_settings
+from tests.waiting import wait_until
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 PAGE = (DEPLOY / "README.md").read_text()

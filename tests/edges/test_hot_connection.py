@@ -16,7 +16,6 @@ import h11
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from waiting import eventually
 
 from gate.errors import RequestRejected, SettingInvalid
 from gate.serve.hot import server as hot_server
@@ -26,6 +25,7 @@ from gate.serve.hot.edge_limits import KEEP_ALIVE_S, MAX_HEAD_BYTES, EdgeLimits
 from gate.serve.hot.exchange import HotRequest, Response
 from gate.serve.server import listening, serving
 from gate.settings import TlsFiles
+from tests.waiting import eventually
 
 LIMIT = 1_000
 POST = b"POST /echo HTTP/1.1\r\nhost: x\r\n"

@@ -4,14 +4,13 @@ import asyncio
 from math import ceil
 from pathlib import Path
 
-from running_gate import CHECK, running_gate
-
 from gate.core.pause.board import Board
 from gate.core.pause.entry import Pause
 from gate.core.pause.scope import Action, Scope
 from gate.core.score import Score, Stamp
 from gate.records.score import with_bytes
 from gate.serve.clock import SystemClock
+from tests.edges.running_gate import CHECK, running_gate
 
 
 def a_pause(lasts_us: int = 60_000_000, rev: int = 4) -> Pause:
@@ -140,7 +139,7 @@ async def test_the_admin_port_shows_board_policy_and_counters(tmp_path: Path) ->
 
 
 async def test_a_page_lured_to_the_admin_port_under_a_foreign_name_is_refused(tmp_path: Path) -> None:
-    from running_gate import ask
+    from tests.edges.running_gate import ask
 
     async with running_gate(tmp_path) as gate:
         reply = await ask(gate.admin_port, "GET", "/v1/board", b"", {"host": "evil.example"})

@@ -4,7 +4,7 @@ import asyncio
 import json
 from pathlib import Path
 
-from running_gate import CHECK, running_gate
+from tests.edges.running_gate import CHECK, running_gate
 
 
 async def test_a_client_that_waits_for_100_continue_gets_it_before_it_sends_the_body(tmp_path: Path) -> None:

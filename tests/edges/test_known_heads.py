@@ -9,7 +9,6 @@ from typing import cast
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_hot_connection import INSERTED, POST, Echo, Recorder, requests
 
 from gate.errors import RequestRejected
 from gate.serve.hot.connection import HotConnection
@@ -17,6 +16,7 @@ from gate.serve.hot.edge import Edge
 from gate.serve.hot.edge_limits import EdgeLimits
 from gate.serve.hot.exchange import HotRequest
 from gate.serve.hot.heads import MOST_BODY_BYTES, MOST_HEADS, MOST_SPELLINGS, KnownHeads
+from tests.edges.test_hot_connection import INSERTED, POST, Echo, Recorder, requests
 
 HEAD = POST + b"content-length: 3\r\n\r\n"
 

@@ -3,13 +3,13 @@
 from pathlib import Path
 
 import pytest
-from running_gate import CHECK, running_gate
 
 from gate.core.account import Account
 from gate.core.media import Media
 from gate.core.policy import ANY_VALUE, KnownValues
 from gate.core.request import CheckRequest
 from gate.policyfile import check_policy
+from tests.edges.running_gate import CHECK, running_gate
 
 KNOWN = KnownValues(frozenset(["image", "x-*"]), frozenset(["*"]), frozenset(["DE", "A*"]))
 

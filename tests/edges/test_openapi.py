@@ -8,13 +8,13 @@ from typing import Any
 
 import jsonschema
 import pytest
-from running_gate import CHECK, ask, running_gate
 from starlette.routing import Route
 
 from gate.core.decision import Verdict
 from gate.serve.admin.app import AdminApp
 from gate.serve.openapi import FILE, OPERATIONS, Operation, Port, openapi
 from gate.serve.problems import ALL_REASONS
+from tests.edges.running_gate import CHECK, ask, running_gate
 
 DOCUMENT = json.loads(openapi())
 TRIAL = b'version = 1\ndefault_class = "a"\n[classes.a]\n'

@@ -12,9 +12,6 @@ from pathlib import Path
 
 import hiredis
 import pytest
-from proxies import FaultProxy
-from servers import running_redis
-from waiting import eventually
 
 from gate.app.check import Check
 from gate.core.account import Account
@@ -35,6 +32,9 @@ from gate.serve.clock import SystemClock
 from gate.stores.local_buckets import LocalBuckets
 from gate.stores.redis.accounts import RedisAccountStore
 from gate.stores.redis.connections.line import Line
+from tests.proxies import FaultProxy
+from tests.servers import running_redis
+from tests.waiting import eventually
 
 MINUTE_US = 60_000_000
 DEADLINE_S = 0.2

@@ -9,9 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from running_gate import CHECK, ask, running_gate
-from test_serving import a_gate, answer
-from waiting import eventually, wait_until
 
 from gate.app.policy_trial import PolicyTrial
 from gate.cli import main as cli
@@ -20,6 +17,9 @@ from gate.cli.http_json import send
 from gate.cli.policy_try import merged, progress_line, trial_lines
 from gate.local.free_port import free_port
 from gate.policyfile import load_policy, packaged_config, parse_policy
+from tests.edges.running_gate import CHECK, ask, running_gate
+from tests.edges.test_serving import a_gate, answer
+from tests.waiting import eventually, wait_until
 
 GOOD = 'version = 1\ndefault_class = "regular"\n[classes.regular]\n'
 TOML = {"content-type": "application/toml"}

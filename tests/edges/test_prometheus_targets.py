@@ -10,11 +10,11 @@ from typing import Any
 
 import msgspec.yaml
 import pytest
-from promtool import promtool_or_skip
-from test_serving import answer
 
 from gate.serve.server import listening, serving
 from gate.serve.worker_pages import WorkerPages, WorkerState
+from tests.edges.test_serving import answer
+from tests.promtool import promtool_or_skip
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 ALERTS = DEPLOY / "prometheus" / "alerts.yml"

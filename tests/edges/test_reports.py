@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from running_gate import CHECK, Gate, running_gate
 
 from gate.records.decision import ReservationSigner
+from tests.edges.running_gate import CHECK, Gate, running_gate
 
 GIB = 1 << 30
 """Large enough that what refills while a test runs does not matter."""

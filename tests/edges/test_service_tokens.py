@@ -12,9 +12,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from running_gate import CHECK
-from test_serving import a_gate
-from waiting import wait_until
 
 from gate.cli import main as cli
 from gate.core.service_token import MOST_OF_A_NAME, TOKEN_BYTES, Access, ServiceToken, token_digest
@@ -23,6 +20,9 @@ from gate.local.free_port import free_port
 from gate.records.tokens_document import decode_tokens, encode_tokens
 from gate.serve.service_tokens import ServiceTokens, TokensInForce
 from gate.stores.disk.tokens import TokenFile
+from tests.edges.running_gate import CHECK
+from tests.edges.test_serving import a_gate
+from tests.waiting import wait_until
 
 
 def new(file: Path, capsys: pytest.CaptureFixture[str], *more: str) -> str:
@@ -265,8 +265,8 @@ def test_revoking_the_last_token_opens_no_port(tmp_path: Path, capsys: pytest.Ca
     file = tmp_path / "tokens.json"
     said: list[str] = []
     token = new(file, capsys, "media-api")
-    ports = [ServiceTokens(access, always=False) for access in (Access.CHECK, Access.ADMIN)]
-    tokens = TokensInForce(TokenFile(file), *ports, said.append)
+    checks, admin = (ServiceTokens(access, always=False) for access in (Access.CHECK, Access.ADMIN))
+    tokens = TokensInForce(TokenFile(file), checks, admin, said.append)
     tokens.start()
 
     code = cli.run(["token", "revoke", "media-api", "--file", str(file)])
@@ -274,7 +274,7 @@ def test_revoking_the_last_token_opens_no_port(tmp_path: Path, capsys: pytest.Ca
 
     assert code == 0
     assert "no token is left for the check port" in " ".join(capsys.readouterr().err.split())
-    assert [port.required for port in ports] == [True, False]
+    assert [checks.required, admin.required] == [True, False]
     with pytest.raises(RequestRejected):
-        ports[0].admit(((b"authorization", b"Bearer " + token.encode()),))
+        checks.admit(((b"authorization", b"Bearer " + token.encode()),))
     assert [line.rpartition("open to ")[2] for line in said] == ["nobody", "everyone on this host"]

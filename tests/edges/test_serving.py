@@ -11,13 +11,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from running_gate import CHECK
-from waiting import wait_until
-
 from gate.core.limits.take import TakeRequest
 from gate.local.free_port import free_port
 from gate.policyfile import load_policy
 from gate.stores.redis.takes import RedisTakeStore
+from tests.edges.running_gate import CHECK
+from tests.waiting import wait_until
 
 START = "import os; from gate.settings import read_settings; from gate.serve.wiring import run; run(read_settings(os.environ))"
 

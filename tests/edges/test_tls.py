@@ -9,16 +9,16 @@ import ssl
 from pathlib import Path
 
 import pytest
-from certificates import make_certificates
-from running_gate import CHECK
-from test_serving import a_gate, answer
-from waiting import wait_until
 
 from gate.cli.http_json import get_json
 from gate.errors import SettingInvalid, StoreUnavailable
 from gate.local.free_port import free_port
 from gate.serve.server import listening, serving
 from gate.settings import TlsFiles, read_settings
+from tests.certificates import make_certificates
+from tests.edges.running_gate import CHECK
+from tests.edges.test_serving import a_gate, answer
+from tests.waiting import wait_until
 
 
 @pytest.fixture(scope="module")

@@ -17,9 +17,6 @@ from typing import Any
 
 import psutil
 import pytest
-from running_gate import CHECK
-from test_serving import answer
-from waiting import eventually, wait_until
 
 from gate.core.pause.board import Board
 from gate.core.pause.entry import Pause
@@ -32,6 +29,9 @@ from gate.serve.clock import SystemClock
 from gate.serve.workers import Worker
 from gate.settings import read_settings, worker_settings
 from gate.stores.disk.snapshot import BoardSnapshot
+from tests.edges.running_gate import CHECK
+from tests.edges.test_serving import answer
+from tests.waiting import eventually, wait_until
 
 POLICY = 'version = 1\ndefault_class = "regular"\n[classes.regular]\n'
 
@@ -252,7 +252,7 @@ async def test_a_worker_that_waits_to_be_started_again_stops_at_once(
 ) -> None:
     monkeypatch.setattr(supervisor, "FIRST_PAUSE_S", 3_600.0)
     monkeypatch.setattr(supervisor, "LONGEST_PAUSE_S", 3_600.0)
-    monkeypatch.setattr(supervisor.sys, "executable", script(tmp_path, "exit 1"))
+    monkeypatch.setattr("gate.serve.workers.sys.executable", script(tmp_path, "exit 1"))
     worker = a_worker(tmp_path)
     running = asyncio.create_task(worker.run())
     await eventually(lambda: worker.restarts == 1)
@@ -267,7 +267,7 @@ async def test_a_worker_that_waits_to_be_started_again_stops_at_once(
 async def test_a_worker_that_is_stopped_while_it_is_started_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(supervisor.sys, "executable", script(tmp_path, "exec sleep 600"))
+    monkeypatch.setattr("gate.serve.workers.sys.executable", script(tmp_path, "exec sleep 600"))
     worker = a_worker(tmp_path)
     running = asyncio.create_task(worker.run())
     await asyncio.sleep(0)
@@ -285,7 +285,7 @@ async def test_a_worker_that_cannot_be_started_for_a_moment_is_started_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(supervisor, "LONGEST_PAUSE_S", 0.01)
-    monkeypatch.setattr(supervisor.sys, "executable", str(tmp_path / "program"))
+    monkeypatch.setattr("gate.serve.workers.sys.executable", str(tmp_path / "program"))
     worker = a_worker(tmp_path)
     running = asyncio.create_task(worker.run())
     await eventually(lambda: worker.restarts >= 2)

@@ -7,7 +7,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from promtool import promtool_or_skip
+
+from tests.promtool import promtool_or_skip
 
 RULES = Path(__file__).parents[2] / "deploy" / "prometheus"
 ALERTS = re.findall(r"alert: (\w+)", (RULES / "alerts.yml").read_text())

@@ -11,10 +11,10 @@ from typing import Any
 import msgspec.yaml
 import pytest
 from prometheus_client import CollectorRegistry
-from promtool import promtool_or_skip
 
 from gate.metrics import PROCESS_TABLE, TABLE
 from streams.worker.metrics import WorkerMetrics
+from tests.promtool import promtool_or_skip
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 DASHBOARD: dict[str, Any] = json.loads((DEPLOY / "grafana" / "upload-gate.json").read_text())

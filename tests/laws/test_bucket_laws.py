@@ -8,7 +8,6 @@ from dataclasses import replace
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from take_requests import NoClock, one_limit
 
 from gate.core.limits.gcra import GRACE_US, Refusal, take
 from gate.core.limits.limit import (
@@ -26,6 +25,7 @@ from gate.stores.redis import bucket_layouts
 from gate.stores.redis.accounts import RedisAccountStore
 from gate.stores.redis.connections.line import Line
 from gate.stores.redis.unrolled import Unrolled
+from tests.take_requests import NoClock, one_limit
 
 DAY_US = 86_400_000_000
 START_US = time.time_ns() // 1000

@@ -6,7 +6,6 @@ from itertools import count
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from take_requests import MINUTE_US, NOW_US, WallClock, per_minute, take_request
 
 from gate.core.account import Account
 from gate.core.decide import LivePauses, decide
@@ -20,6 +19,7 @@ from gate.ports.takes import TakeStore
 from gate.records.score import with_bytes
 from gate.stores.memory.accounts import MemoryAccountStore
 from gate.stores.redis.accounts import RedisAccountStore
+from tests.take_requests import MINUTE_US, NOW_US, WallClock, per_minute, take_request
 
 risks = st.integers(0, 1_000_000).map(lambda millionths: millionths / 1_000_000)
 half_lives = st.integers(1, 90 * DAY_US)

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
-from pause_reference import holding
 
 from gate.app.check import Check
 from gate.core.account import Account
@@ -52,6 +51,7 @@ from gate.metrics import Counts
 from gate.records.score import with_bytes
 from gate.stores.local_buckets import LocalBuckets
 from gate.stores.memory.accounts import MemoryAccountStore
+from tests.pause_reference import holding
 
 NOW_US = 1_800_000_000_000_000
 HOUR_US = 3_600_000_000

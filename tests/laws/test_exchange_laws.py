@@ -12,8 +12,6 @@ from dataclasses import dataclass
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from leased_gates import leased_class
-from take_requests import DAY_US, NOW_US
 
 from gate.core.limits.gcra import GRACE_US
 from gate.core.limits.limit import Limit, Rate
@@ -25,6 +23,8 @@ from gate.stores.redis.accounts import RedisAccountStore
 from gate.stores.redis.connections.line import Line
 from gate.stores.redis.layout import header
 from gate.stores.redis.token_leases import RedisTokenLeases
+from tests.leased_gates import leased_class
+from tests.take_requests import DAY_US, NOW_US
 
 RUN = itertools.count()
 MINUTE_US = 60_000_000

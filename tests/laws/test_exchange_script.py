@@ -9,15 +9,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import pytest
-from bucket_values import MOST_ENTRIES, TAT, Value
-from redis_scripts import left_by
-from take_requests import NOW_US
 
 from gate.core.limits.gcra import GRACE_US
 from gate.core.limits.limit import Limit, Rate
 from gate.core.limits.token_lease import Exchange, exchange
 from gate.stores.redis.connections.line import Line
 from gate.stores.redis.lua import script
+from tests.bucket_values import MOST_ENTRIES, TAT, Value
+from tests.redis_scripts import left_by
+from tests.take_requests import NOW_US
 
 UPLOADS = Limit("uploads", Rate(1, 7, 100))
 BYTES = Limit("bytes", Rate(1, 1, 700), by_bytes=True)

@@ -19,7 +19,6 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
-from take_requests import DAY_US, NOW_US
 
 from gate.app.check import Check
 from gate.app.leased_takes import LeasedTakes
@@ -38,6 +37,7 @@ from gate.metrics import Counts
 from gate.policyfile import load_policy
 from gate.stores.local_buckets import LocalBuckets
 from gate.stores.memory.accounts import MemoryAccountStore
+from tests.take_requests import DAY_US, NOW_US
 
 CLASSES = "new", "regular"
 UPLOADS, BYTES, OWN = (Rate(burst, 365 * DAY_US, burst) for burst in (3_000, 60_000, 30))

@@ -8,13 +8,13 @@ from dataclasses import replace
 
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from pause_reference import strictest
 
 from gate.core.duration import DAY_US
 from gate.core.pause.board import KEEP_ENDED_US, Board, UnreadablePause, by_local_clock, forget_ended, merge
 from gate.core.pause.entry import Pause
 from gate.core.pause.scope import STRICTNESS, Action, Scope
 from gate.records.board_document import decode_board, encode_board
+from tests.pause_reference import strictest
 
 CLASSES = ("new", "regular", "trusted")
 SURFACES = ("post", "story")

@@ -14,7 +14,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace as changed
-from pause_reference import enforced, holding
 
 from gate.core.account import Account
 from gate.core.decide import decide, live_pauses
@@ -31,6 +30,7 @@ from gate.core.request import CheckRequest
 from gate.core.standing import Standing
 from gate.policyfile import load_policy
 from gate.records.pause import decode_pause, encode_pause
+from tests.pause_reference import enforced, holding
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
 NOW_US = int(NOW.timestamp() * 1_000_000)

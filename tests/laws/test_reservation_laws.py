@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
-from take_requests import NoClock
 
 from gate.core.duration import DAY_US, HOUR_US, MINUTE_US
 from gate.core.hot_facts import MetFact
@@ -26,6 +25,7 @@ from gate.records.decision import retry_after_s
 from gate.records.score import with_bytes
 from gate.stores.memory.accounts import MemoryAccountStore
 from gate.stores.redis.accounts import RedisAccountStore
+from tests.take_requests import NoClock
 
 START_US = time.time_ns() // 1000
 CHECKS = 6_000

@@ -235,8 +235,8 @@ class SwitchMachine(RuleBasedStateMachine):
     def begin(self, ahead: list[int], kafka_ahead: int = 0, has_keeper: bool = False) -> None:
         self.kafka.clock.ahead_us = kafka_ahead
         if has_keeper:
-            own: list[Any] = [each.of({GATES}, GATES) for each in (self.redis, self.kafka)]
-            self.keeper = KeepBoard(*own, lambda _: None)
+            redis, kafka = (each.of({GATES}, GATES) for each in (self.redis, self.kafka))
+            self.keeper = KeepBoard(redis, kafka, lambda _: None)
         self.gates = [
             GateUnderTest(n, self.redis.of(self.redis_links, n), self.kafka.of(self.kafka_links, n), ahead[n])
             for n in range(GATES)

@@ -18,9 +18,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
-from leased_gates import SECOND_US, LeasedGate, leased_class
 from msgspec.structs import replace
-from take_requests import NOW_US, AccountStore
 
 from gate.core.limits.limit import Limit, Rate
 from gate.core.limits.reservation import Notice, Report, Settlement, UploadOutcome
@@ -31,6 +29,8 @@ from gate.ports.token_leases import TokenLeaseStore
 from gate.stores.memory.accounts import MemoryAccountStore
 from gate.stores.redis.accounts import RedisAccountStore
 from gate.stores.redis.token_leases import RedisTokenLeases
+from tests.leased_gates import SECOND_US, LeasedGate, leased_class
+from tests.take_requests import NOW_US, AccountStore
 
 PLATFORM = Limit("platform.uploads", Rate(50, SECOND_US, 200), lease=20)
 NEW = leased_class(PLATFORM)

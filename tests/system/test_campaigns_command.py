@@ -11,11 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from waiting import eventually
-from workers import WorkerProcess, drained, store_of, values, worker_of, write
 
 from gate.stores.kafka.topics import declare
 from tests.unit.test_campaigns import picture
+from tests.waiting import eventually
+from tests.workers import WorkerProcess, drained, store_of, values, worker_of, write
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 

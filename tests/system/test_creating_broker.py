@@ -11,8 +11,6 @@ from pathlib import Path
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
-from waiting import eventually
-from workers import worker_of
 
 from gate.errors import StoreUnavailable
 from gate.local.free_port import free_port
@@ -24,6 +22,8 @@ from gate.stores.disk.audit_file import AuditFile
 from gate.stores.kafka.audit import read_audit, send_unsent
 from gate.stores.kafka.topic_settings import unlike
 from gate.stores.kafka.topics import declare
+from tests.waiting import eventually
+from tests.workers import worker_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 

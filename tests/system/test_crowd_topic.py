@@ -10,14 +10,14 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from heard_counts import HeardCounts
-from waiting import eventually
-from workers import create_anew, while_busy
 
 from gate.records.topics import Topics
 from gate.stores.kafka.topics import declare
 from streams.core.crowd import DEVICE, WINDOW_US, Crowd
 from streams.worker.crowd_feed import crowd_key, listen
+from tests.heard_counts import HeardCounts
+from tests.waiting import eventually
+from tests.workers import create_anew, while_busy
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaProducer
-from waiting import eventually
-from workers import drained, event, worker_of, write
 
 from gate.stores.kafka.topics import declare
 from streams.core.campaigns.campaign import Sighting, written_record
+from tests.waiting import eventually
+from tests.workers import drained, event, worker_of, write
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 

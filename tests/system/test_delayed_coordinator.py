@@ -17,9 +17,6 @@ from typing import Any
 
 import pytest
 from aiokafka.errors import KafkaError
-from proxies import FaultProxy
-from servers import running_kafka
-from waiting import eventually
 
 from gate.errors import StoreUnavailable
 from gate.local.free_port import free_port
@@ -34,7 +31,10 @@ from streams.worker.changelog import Accounts
 from streams.worker.commit import Fenced, Owner, Where
 from streams.worker.outage import Outage
 from streams.worker.scores_to_redis import ScoresToRedis
+from tests.proxies import FaultProxy
+from tests.servers import running_kafka
 from tests.system.transaction_requests import ADD_OFFSETS, END_TXN, PRODUCE, STEERING, api_key
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(150)]
 

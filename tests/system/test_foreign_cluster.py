@@ -7,14 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from servers import running_kafka
-from waiting import wait_until
-from workers import worker_of
 
 from gate.local.jars import default_cache, fetch_jars
 from gate.local.kafka import LocalKafka
 from gate.records.topics import Topics
 from gate.stores.kafka.topics import declare
+from tests.servers import running_kafka
+from tests.waiting import wait_until
+from tests.workers import worker_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from waiting import eventually, wait_until
-from workers import WorkerProcess, drained, worker_of, write
 
 from gate.local.free_port import free_port
 from gate.stores.kafka.topics import declare
+from tests.waiting import eventually, wait_until
+from tests.workers import WorkerProcess, drained, worker_of, write
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 

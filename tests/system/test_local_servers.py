@@ -10,8 +10,6 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from redis import Redis
-from servers import running_kafka, running_redis
-from waiting import wait_until
 
 from gate.errors import LocalServerError
 from gate.local.free_port import LOOPBACK, free_port
@@ -19,6 +17,8 @@ from gate.local.jars import default_cache
 from gate.local.kafka import LocalKafka
 from gate.local.redis import LocalRedis, packaged_server
 from gate.local.system import sole_owner
+from tests.servers import running_kafka, running_redis
+from tests.waiting import wait_until
 
 PARENT = """
 import sys, time

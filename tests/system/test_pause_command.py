@@ -15,8 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from servers import running_redis
-from waiting import eventually, wait_until
 
 from gate.app.converge import LIVE_WITHIN_US
 from gate.cli.http_json import get_json
@@ -24,6 +22,8 @@ from gate.errors import UploadGateError
 from gate.local.free_port import free_port
 from gate.ports.boards import Acknowledgement
 from gate.stores.redis.boards import RedisBoardStore
+from tests.servers import running_redis
+from tests.waiting import eventually, wait_until
 
 PROGRAM = str(Path(sys.executable).parent / "upload-gate")
 PAUSE_NEW = ("pause", "--class", "new", "--for", "10m", "--reason", "raid", "-m", "bots", "--owner", "ann", "--yes")

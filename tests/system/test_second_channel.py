@@ -18,9 +18,6 @@ from urllib.request import urlopen
 
 import pytest
 from aiokafka import AIOKafkaProducer
-from proxies import FaultProxy
-from servers import running_kafka, running_redis
-from waiting import eventually, wait_until
 
 from gate.cli.http_json import get_json
 from gate.core.duration import HOUR_US
@@ -35,6 +32,9 @@ from gate.stores.kafka.audit import read_audit
 from gate.stores.kafka.boards import KafkaBoardStore
 from gate.stores.kafka.topics import declare
 from gate.stores.redis.connections.line import Line
+from tests.proxies import FaultProxy
+from tests.servers import running_kafka, running_redis
+from tests.waiting import eventually, wait_until
 
 pytestmark = pytest.mark.long
 

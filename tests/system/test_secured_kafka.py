@@ -11,10 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from certificates import make_certificates
-from secured_kafka import PASSWORD, SecuredKafka, grant, running_secured_kafka
-from waiting import eventually
-from workers import drained, event, store_of, values, worker_of, write
 
 from gate.core.pause.board import Board
 from gate.core.pause.entry import Pause
@@ -26,6 +22,10 @@ from gate.serve.clock import SystemClock
 from gate.stores.kafka.boards import KafkaBoardStore
 from gate.stores.kafka.rescores import request_scores
 from gate.stores.kafka.topics import answers, declare
+from tests.certificates import make_certificates
+from tests.secured_kafka import PASSWORD, SecuredKafka, grant, running_secured_kafka
+from tests.waiting import eventually
+from tests.workers import drained, event, store_of, values, worker_of, write
 
 NOW_US = SystemClock().now_us()
 PAUSE = Pause("p-1", 1, Scope(), Action.STOP, "raid", "", "ann", None, NOW_US + 3_600_000_000, set_at_us=NOW_US)

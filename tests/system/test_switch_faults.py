@@ -12,10 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gate_process import Running, gate
-from proxies import FaultProxy
-from servers import running_redis
-from waiting import eventually
 
 from gate.app.converge import LIVE_WITHIN_US
 from gate.app.operate import Details, Operate
@@ -25,6 +21,10 @@ from gate.errors import ControlRefused, OperatorError
 from gate.local.free_port import free_port
 from gate.stores.redis.boards import RedisBoardStore
 from gate.stores.redis.connections.line import Line
+from tests.gate_process import Running, gate
+from tests.proxies import FaultProxy
+from tests.servers import running_redis
+from tests.waiting import eventually
 
 HOUR_US = 3_600_000_000
 NEW = Scope(frozenset({"new"}))

@@ -9,9 +9,6 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from gate_process import gate
-from servers import running_redis
-from waiting import eventually
 
 from gate.app.converge import LIVE_WITHIN_US, GateState
 from gate.app.operate import Operate
@@ -20,6 +17,9 @@ from gate.core.pause.entry import Pause
 from gate.core.pause.scope import Action, Scope
 from gate.stores.redis.boards import RedisBoardStore
 from gate.stores.redis.connections.line import Line
+from tests.gate_process import gate
+from tests.servers import running_redis
+from tests.waiting import eventually
 
 HOUR_US = 3_600_000_000
 

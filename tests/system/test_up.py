@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from waiting import wait_until
+
+from tests.waiting import wait_until
 
 PROGRAM = str(Path(sys.executable).parent / "upload-gate")
 STOP_WITHIN_S = 20.0

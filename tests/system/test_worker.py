@@ -9,9 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from servers import running_kafka, running_redis
-from waiting import eventually, wait_until
-from workers import create_anew, drained, event, store_of, values, worker_of, write
 
 from gate.core.score import Score
 from gate.local.free_port import free_port
@@ -20,6 +17,9 @@ from gate.local.kafka import LocalKafka
 from gate.records.score import decode_score
 from gate.stores.kafka.topics import declare
 from streams.worker.changelog import WATERMARK_KEY, decode_watermark
+from tests.servers import running_kafka, running_redis
+from tests.waiting import eventually, wait_until
+from tests.workers import create_anew, drained, event, store_of, values, worker_of, write
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 

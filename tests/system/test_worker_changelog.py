@@ -8,13 +8,13 @@ from pathlib import Path
 import msgspec
 import pytest
 from aiokafka import AIOKafkaProducer
-from waiting import eventually
-from workers import create_anew, drained, event, values, worker_of, write
 
 from gate.records.topics import Topics
 from gate.stores.kafka.topics import declare, incarnation
 from streams.core.facts import VERSION, Facts, pack, unpack
 from streams.worker.changelog import WATERMARK_KEY, Watermark, encode_watermark
+from tests.waiting import eventually
+from tests.workers import create_anew, drained, event, values, worker_of, write
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 

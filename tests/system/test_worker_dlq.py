@@ -11,8 +11,6 @@ from typing import NamedTuple
 
 import pytest
 from aiokafka import AIOKafkaProducer
-from waiting import eventually
-from workers import WorkerProcess, drained, event, values, worker_of, write
 
 from gate.records.score import decode_score
 from gate.stores.kafka.topics import declare
@@ -22,6 +20,8 @@ from streams.worker.control_records import ResumeOutcome
 from streams.worker.pages import partition_of
 from streams.worker.replay_letters import Fate, Replaced, ReplayCounts, ReplayWanted, replay
 from streams.worker.resume import resume
+from tests.waiting import eventually
+from tests.workers import WorkerProcess, drained, event, values, worker_of, write
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from waiting import wait_until
-from workers import WorkerProcess, worker_of
 
 from gate.local.free_port import free_port
+from tests.waiting import wait_until
+from tests.workers import WorkerProcess, worker_of
 
 ROOT = Path(__file__).parents[2]
 

@@ -14,14 +14,14 @@ from urllib.error import HTTPError
 
 import pytest
 from aiokafka import AIOKafkaProducer
-from waiting import eventually, wait_until
-from workers import WorkerProcess, drained, event, values, worker_of, write
 
 from gate.local.free_port import free_port
 from gate.records.score import decode_score
 from gate.stores.kafka.topics import declare
 from streams.worker.changelog import WATERMARK_KEY
 from streams.worker.pages import partition_of
+from tests.waiting import eventually, wait_until
+from tests.workers import WorkerProcess, drained, event, values, worker_of, write
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 

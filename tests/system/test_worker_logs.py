@@ -13,8 +13,6 @@ import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic, RecordsToDelete
 from msgspec.structs import replace
-from waiting import eventually
-from workers import WorkerProcess, drained, event, store_of, values, worker_of, write
 
 from gate.core.score import Score
 from gate.records.score import decode_score
@@ -22,6 +20,8 @@ from gate.records.topics import Topic
 from gate.stores.kafka.topics import declare, shapes
 from streams.core.home import homes
 from streams.worker.changelog import WATERMARK_KEY, Watermark, decode_watermark, encode_watermark
+from tests.waiting import eventually
+from tests.workers import WorkerProcess, drained, event, store_of, values, worker_of, write
 
 pytestmark = [pytest.mark.long, pytest.mark.slow, pytest.mark.timeout(180)]
 

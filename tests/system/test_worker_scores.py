@@ -11,9 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from redis.asyncio import Redis
-from servers import running_redis
-from waiting import eventually
-from workers import WorkerProcess, drained, event, store_of, worker_of, write
 
 from gate.core.score import Score
 from gate.stores.kafka.topics import declare
@@ -21,6 +18,9 @@ from streams.core.models.ngrams import TABLE_BITS
 from streams.files.model_directory import load_models
 from streams.files.models import Provenance, caption_model, write_model
 from streams.worker.pages import partition_of
+from tests.servers import running_redis
+from tests.waiting import eventually
+from tests.workers import WorkerProcess, drained, event, store_of, worker_of, write
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 

@@ -3,9 +3,6 @@
 import asyncio
 from collections.abc import Sequence
 
-from take_requests import WallClock, take_request
-from waiting import eventually
-
 from gate.app.back_pressure import BackPressure
 from gate.app.batch_takes import BatchTakes
 from gate.app.refusing_limits import RefusingLimits
@@ -13,6 +10,8 @@ from gate.core.limits.take import TakeRequest, TakeResult
 from gate.errors import StoreOverloaded
 from gate.policyfile import load_policy
 from gate.stores.memory.accounts import MemoryAccountStore
+from tests.take_requests import WallClock, take_request
+from tests.waiting import eventually
 
 
 class Broken(MemoryAccountStore):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from waiting import eventually
 
 from gate.serve.background import in_background
+from tests.waiting import eventually
 
 
 async def test_work_that_fails_is_logged_and_begins_again(caplog: pytest.LogCaptureFixture) -> None:

@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator, Sequence
 from itertools import pairwise
 
 import pytest
-from waiting import eventually
 
 from gate.errors import StoreOverloaded, StoreUnavailable
 from gate.stores.redis.batcher import Batcher
+from tests.waiting import eventually
 
 
 class HeldLane:

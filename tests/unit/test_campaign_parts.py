@@ -21,7 +21,8 @@ from streams.core.campaigns.popular import PopularPages, _is_popular
 from streams.core.crowd import HOST, Crowd
 from streams.core.crowd.kinds import LINK_CAMPAIGN, NAME_CAMPAIGN, PICTURE_CAMPAIGN, TEXT_CAMPAIGN
 from streams.core.models.alphabet import build_alphabet
-from tests.unit.test_near import LONG_HASH, SHORT_HASH, NearShape, flipped, some_hashes
+from streams.core.near import LONG_HASH, SHORT_HASH, NearShape
+from tests.unit.test_near import flipped, some_hashes
 
 ALPHABET = build_alphabet()
 TODAY = 20_780

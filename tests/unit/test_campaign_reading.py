@@ -18,8 +18,9 @@ from streams.core.crowd import HOST, IP, Crowd, CrowdCount
 from streams.core.crowd.kinds import LINK_CAMPAIGN, PICTURE_CAMPAIGN, TEXT_CAMPAIGN
 from streams.core.crowd.record import name
 from streams.core.models.alphabet import build_alphabet
+from streams.core.near import SHORT_HASH
 from tests.columns import each, of_uploads
-from tests.unit.test_near import SHORT_HASH, flipped, some_hashes
+from tests.unit.test_near import flipped, some_hashes
 
 ALPHABET = build_alphabet()
 TODAY = 20_780

@@ -18,9 +18,10 @@ from streams.core.campaigns.links_alike import link_shape
 from streams.core.campaigns.pictures import Pictures
 from streams.core.crowd import Crowd, CrowdCount, account_number
 from streams.core.models.alphabet import build_alphabet
+from streams.core.near import SHORT_HASH
 from streams.worker.campaign_feed import hear
 from tests.columns import columns_of, each
-from tests.unit.test_near import SHORT_HASH, flipped, some_hashes
+from tests.unit.test_near import flipped, some_hashes
 
 AT_US = 1_795_428_000_000_000
 DAY = AT_US // DAY_US

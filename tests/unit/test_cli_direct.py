@@ -12,7 +12,6 @@ from email.message import Message
 from pathlib import Path
 
 import pytest
-from pages import page
 
 from gate.cli import main as cli
 from gate.core.pause.board import Board
@@ -23,6 +22,7 @@ from gate.local.free_port import free_port
 from gate.records.board_page import board_page
 from gate.records.break_glass_document import decode_break_glass, with_pause
 from gate.stores.disk.break_glass import rewrite
+from tests.pages import page
 
 NOON_US = 1_800_000_000_000_000
 PAUSE = Pause("p-1", 1, Scope(), Action.STOP, "raid", "", "ann", None, NOON_US + 60_000_000, set_at_us=NOON_US)

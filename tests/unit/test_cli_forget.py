@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 
 import pytest
-from pages import page
 
 from gate.app.operate import Operate
 from gate.cli import status
@@ -17,6 +16,7 @@ from gate.errors import ControlRefused, OperatorError
 from gate.local.free_port import free_port
 from gate.ports.boards import Acknowledgement
 from gate.stores.memory.boards import MemoryBoardStore
+from tests.pages import page
 
 NOON_US = 1_800_000_000_000_000
 HERE = resolve_addresses(Path("/var/gate"), redis="redis://10.0.0.5:6379/0", environ={})

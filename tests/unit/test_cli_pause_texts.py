@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from pages import page
 
 from gate.app.operate import Details
 from gate.cli import main as cli
@@ -27,6 +26,7 @@ from gate.local.free_port import free_port
 from gate.ports.audit import AuditEntry, AuditOutcome
 from gate.records.audit import decode_audit, encode_audit
 from gate.records.board_page import board_page, decode_board_page
+from tests.pages import page
 
 NOON_US = 1_800_000_000_000_000
 HOUR_US = 3_600_000_000

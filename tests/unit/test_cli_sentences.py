@@ -13,7 +13,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from pages import page
 
 from gate.app.converge import Convergence, GateResult, GateState
 from gate.cli import check, explain, policy, preview, status, status_view
@@ -39,6 +38,7 @@ from gate.records.board_document import board_digest
 from gate.records.board_page import board_page, decode_board_page
 from gate.records.pause import pause_document
 from gate.stores.redis.boards import RedisBoardStore
+from tests.pages import page
 
 NOON_US = 1_800_000_000_000_000
 NEW = Scope(classes=frozenset(("new",)), kinds=frozenset(("image", "video")))
@@ -506,7 +506,7 @@ def test_status_fits_its_terminal_and_tells_gates_apart(tmp_path: Path) -> None:
     )
 
     lines = status.status_lines(
-        status.StatusView("redis", Board(pauses, (glass,)), 7, gates, NOON_US), "aaaa", addresses, 80
+        status_view.StatusView("redis", Board(pauses, (glass,)), 7, gates, NOON_US), "aaaa", addresses, 80
     )
 
     assert max(map(len, lines)) <= 80
@@ -569,7 +569,7 @@ def test_status_names_the_pauses_that_a_gates_host_lifts() -> None:
         "g-1", "http://g-1", 7, NOON_US, digest=board_digest(board), lifted=("p-1", "p-over"), policy="aaaa"
     )
 
-    lines = status.status_lines(status.StatusView("redis", board, 7, (lifts,), NOON_US), "aaaa", HERE, 200)
+    lines = status.status_lines(status_view.StatusView("redis", board, 7, (lifts,), NOON_US), "aaaa", HERE, 200)
 
     assert any("LIFTS p-1 BY ITS HOST'S FILE, policy aaaa" in line for line in lines)
 
@@ -592,7 +592,7 @@ def test_status_names_the_pauses_that_a_gate_does_not_hold_by_its_clock(
     said = Acknowledgement(
         "g-1", "http://g-1", 7, NOON_US, digest=board_digest(board), store_us=NOON_US + ahead_us, policy="aaaa"
     )
-    view = status.StatusView("redis", board, 7, (said,), NOON_US)
+    view = status_view.StatusView("redis", board, 7, (said,), NOON_US)
 
     (line,) = (line for line in status.status_lines(view, "aaaa", HERE, 200) if line.startswith("gate g-1"))
     (told,) = status._json(view, "aaaa", HERE)["gates"]  # type: ignore[misc]  # the JSON's parts have no types
@@ -608,7 +608,7 @@ def test_status_shows_a_restarted_gate_once_and_a_gone_one_with_its_end() -> Non
         Acknowledgement(name, "http://g:1", 1, NOON_US - ago_s * 1_000_000, boot=boot, digest=digest)
         for name, boot, ago_s in (("g-1", "c", 0), ("g-1", "b", 60), ("g-1", "a", 90), ("g-2", "d", 100))
     )
-    view = status.StatusView("redis", Board(), 1, (first, before, live, gone), NOON_US)
+    view = status_view.StatusView("redis", Board(), 1, (first, before, live, gone), NOON_US)
 
     lines = status.status_lines(view, "aaaa", HERE, 200)
 

@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from pages import page
-
 from gate.app.converge import Convergence, GateResult, GateState
 from gate.app.operate import Operate
 from gate.cli.obedience import convergence_json, query_unheard
@@ -17,6 +15,7 @@ from gate.core.pause.scope import Action, Scope
 from gate.local.free_port import free_port
 from gate.ports.boards import Acknowledgement
 from gate.stores.memory.boards import MemoryBoardStore
+from tests.pages import page
 
 CHANGE = Pause("p-1", 7, Scope(), Action.STOP, "raid", "", "ann", None, 2_000_000_000_000_000)
 

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from gate.cli import main
-from gate.local.plan import DEFAULT_PORTS
-from gate.settings import DEFAULT_SALT
+from gate.settings import DEFAULT_PORTS, DEFAULT_SALT
 from streams import cli
 
 

@@ -7,13 +7,13 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
-from waiting import eventually
 
 from gate.errors import StoreUnavailable
 from gate.stores.redis.connections import cluster
 from gate.stores.redis.connections.address import read_endpoints
 from gate.stores.redis.connections.cluster import ClusterLine
 from gate.stores.redis.connections.script_call import Run, Script
+from tests.waiting import eventually
 
 ENDPOINTS = read_endpoints("redis+cluster://10.0.0.1:1,10.0.0.2:2")
 RUN = Run(Script(b"return 1"), ["{a}"], ())

@@ -158,7 +158,8 @@ class History:
 
 def some_event(rng: random.Random) -> CountedEvent:
     amount = rng.choice((0.0, 1.0, 2.5, 40.0, 999.99))
-    return CountedEvent(*(f"{name}{rng.randrange(4)}" for name in "stpk"), amount)
+    source, target, place, kind = (f"{name}{rng.randrange(4)}" for name in "stpk")
+    return CountedEvent(source, target, place, kind, amount)
 
 
 @pytest.mark.parametrize("lives", [BY_TIME, BY_COUNT], ids=["by time", "by count"])

@@ -17,6 +17,8 @@ from streams.files.public_suffixes import load_web_links
 from streams.lab import snapshots
 from streams.lab.rows import read
 from streams.pipeline.effects import Effects
+from streams.pipeline.rescore import backfilled
+from streams.pipeline.step import process
 from streams.traffic.simulate import labelled_rows
 
 Makes = Callable[..., Effects]
@@ -42,8 +44,8 @@ def test_the_last_risk_of_each_account_is_that_of_its_last_score(
 
         return make
 
-    monkeypatch.setattr(snapshots, "process", kept(snapshots.process))
-    monkeypatch.setattr(snapshots, "backfilled", kept(snapshots.backfilled))
+    monkeypatch.setattr(snapshots, "process", kept(process))
+    monkeypatch.setattr(snapshots, "backfilled", kept(backfilled))
     links = models.link_reader(alphabet, load_web_links())
     folded = snapshots.fold_stream(
         read(file).uploads, models.scorecard, models.caption_reader(alphabet), (5,), links, models.names

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small_fits import shrink_account_fits
 
 from gate.cli.main import run
 from gate.errors import OperatorError
@@ -28,6 +27,7 @@ from streams.lab.fit_texts import Labelled
 from streams.lab.rows import read
 from streams.lab.snapshots import fold_stream
 from streams.lab.under_caps import Capped, choose_cap, fit_capped, most_alone
+from tests.small_fits import shrink_account_fits
 
 pytestmark = pytest.mark.long
 

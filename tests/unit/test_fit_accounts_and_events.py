@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small_fits import shrink_account_fits, shrink_event_fits
 
 from gate.cli.main import run
 from gate.errors import OperatorError
@@ -23,6 +22,7 @@ from streams.files.public_suffixes import load_web_links
 from streams.lab.fit_names import counted
 from streams.lab.honest_links import honest_hosts
 from streams.lab.link_rows import labelled_link
+from tests.small_fits import shrink_account_fits, shrink_event_fits
 
 pytestmark = pytest.mark.long
 

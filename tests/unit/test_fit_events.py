@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_fits import shrink_event_fits
 
 from gate.cli.main import run
 from gate.errors import OperatorError, PolicyInvalid
@@ -18,6 +17,7 @@ from streams.core.counters import COUNT_NAMES, LABEL_NAMES
 from streams.files.event_cards import read_event_model
 from streams.lab import fit_events as fitting
 from streams.lab.events import FAMILIES, family, judge_events, label_delay, read_events, without
+from tests.small_fits import shrink_event_fits
 
 pytestmark = pytest.mark.long
 

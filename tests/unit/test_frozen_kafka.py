@@ -12,9 +12,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from pages import page
 from prometheus_client import CollectorRegistry, generate_latest
-from waiting import eventually
 
 from gate.cli import main as cli
 from gate.cli.addresses import resolve_addresses
@@ -36,6 +34,8 @@ from streams.worker.intake import Intake
 from streams.worker.metrics import WorkerMetrics
 from streams.worker.one_cluster import OneCluster
 from streams.worker.outage import Outage
+from tests.pages import page
+from tests.waiting import eventually
 
 NO_ANSWER = "gave no answer within 0.2 s"
 

@@ -68,10 +68,10 @@ def work() -> Callable[[bytes, bool], None]:
     web, hashes = load_web_links(), Hashes(b"salt")
 
     def all_of_it(value: bytes, cold: bool) -> None:
+        nonlocal hashes
         if cold:  # an attacker's hosts are new each time, what honest people link to is not
             links.suspicion.cache_clear()
-            hashes.networks.clear()
-            hashes.devices.clear()
+            hashes = Hashes(b"salt")
         try:
             read, _, dropped = decode_counting(value)
         except Unreadable:
@@ -125,10 +125,10 @@ def whole_work() -> Callable[[bytes, bool], None]:
     web, hashes, card, crowd = load_web_links(), Hashes(b"salt"), load_scorecard(None), Crowd()
 
     def all_of_it(value: bytes, cold: bool) -> None:
+        nonlocal hashes
         if cold:
             links.suspicion.cache_clear()
-            hashes.networks.clear()
-            hashes.devices.clear()
+            hashes = Hashes(b"salt")
         process([Record(0, b"a-1", value, (), 0)], {}, crowd, card, hashes, web, ("events", 0), "epoch", 0)
 
     return all_of_it

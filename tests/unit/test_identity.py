@@ -6,7 +6,6 @@ import socket
 from pathlib import Path
 
 import pytest
-from audit_in_memory import MemoryAudit
 
 from gate.app.operate import Operate
 from gate.app.permission import Authority
@@ -16,6 +15,7 @@ from gate.core.pause.scope import Action, Scope
 from gate.errors import NotPermitted
 from gate.serve.clock import SystemClock
 from gate.stores.memory.boards import MemoryBoardStore
+from tests.audit_in_memory import MemoryAudit
 
 HOST = socket.gethostname()
 

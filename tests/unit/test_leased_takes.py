@@ -8,9 +8,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
-from leased_gates import SECOND_US, LeasedGate, leased_class
-from take_requests import DAY_US, NOW_US
-from waiting import eventually
 
 from gate.app import leased_takes
 from gate.app.without_store import WithoutStore
@@ -26,6 +23,9 @@ from gate.errors import StoreUnavailable
 from gate.policyfile import load_policy
 from gate.stores.local_buckets import LocalBuckets
 from gate.stores.memory.accounts import MemoryAccountStore
+from tests.leased_gates import SECOND_US, LeasedGate, leased_class
+from tests.take_requests import DAY_US, NOW_US
+from tests.waiting import eventually
 
 SLOW = Rate(300, 365 * DAY_US, 300)
 PLATFORM = Limit("platform.uploads", SLOW, lease=40)

@@ -9,7 +9,6 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 from rich.text import Text
-from waiting import wait_until
 
 from gate.core.pause.board import Board
 from gate.core.pause.entry import Pause
@@ -17,6 +16,7 @@ from gate.core.pause.scope import Action, Scope
 from gate.local.live import History, draw, line, time_left
 from gate.local.sample import FRESH_FOR_S, MetricsPages, Sampler, Snapshot, parse
 from gate.records.board_page import board_page
+from tests.waiting import wait_until
 
 PAGE = """# HELP upload_gate_decisions_total Decisions.
 # TYPE upload_gate_decisions_total counter

@@ -9,10 +9,10 @@ import threading
 from pathlib import Path
 
 import pytest
-from waiting import wait_until
 
 from gate.errors import LocalServerError
 from gate.local.process import LOG_ROTATE_BYTES, Child, await_ready, end_leftover
+from tests.waiting import wait_until
 
 STAYS = "import time; print('here', flush=True); time.sleep(60)"
 STAYS_THROUGH_TERM = "import signal, time; signal.signal(15, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"

@@ -9,7 +9,6 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import replace
 
 import pytest
-from audit_in_memory import MemoryAudit
 
 from gate.app.both_channels import BothChannels, OtherChannel
 from gate.app.operate import Details, Operate
@@ -36,6 +35,7 @@ from gate.ports.audit import AuditOutcome
 from gate.ports.boards import Acknowledgement, BoardStore
 from gate.records.pause import MAX_REV, fingerprint
 from gate.stores.memory.boards import MemoryBoardStore
+from tests.audit_in_memory import MemoryAudit
 
 NOON_US = 1_800_000_000_000_000
 NEW = Scope(classes=frozenset(("new",)))

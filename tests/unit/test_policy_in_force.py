@@ -8,17 +8,17 @@ import time
 from pathlib import Path
 
 import pytest
-from waiting import eventually
 
 from gate.app.check import Check
 from gate.core.pseudonym import Pseudonyms
 from gate.metrics import Counts
-from gate.policyfile import PolicyFile, load_policy_file
+from gate.policyfile import PolicyFile, load_policy_file, parse_policy_file
 from gate.serve import policy_in_force
 from gate.serve.clock import SystemClock
 from gate.serve.policy_in_force import PolicyInForce
 from gate.stores.local_buckets import LocalBuckets
 from gate.stores.memory.accounts import MemoryAccountStore
+from tests.waiting import eventually
 
 LEAST = 'version = 1\ndefault_class = "regular"\n[classes.regular]\n'
 MORE = LEAST + "[classes.new]\n"
@@ -41,7 +41,7 @@ def path(tmp_path: Path) -> Path:
 
 async def test_checks_go_on_while_a_changed_file_is_judged(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     in_force, check = running(path, [])
-    begun, may_end, judged = threading.Event(), threading.Event(), policy_in_force.parse_policy_file
+    begun, may_end, judged = threading.Event(), threading.Event(), parse_policy_file
 
     def slow(text: str, name: str) -> PolicyFile:
         begun.set()

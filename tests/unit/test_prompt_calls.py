@@ -7,8 +7,6 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import pytest
-from test_line import SCRIPT, scripted_server
-from waiting import eventually
 
 from gate.errors import StoreUnavailable
 from gate.stores.redis.batcher import Batcher
@@ -16,6 +14,8 @@ from gate.stores.redis.connections.line import Line
 from gate.stores.redis.connections.script_call import Run
 from gate.stores.redis.lane import Ended
 from gate.stores.redis.prompt_future import PromptFuture
+from tests.unit.test_line import SCRIPT, scripted_server
+from tests.waiting import eventually
 
 
 class HeldPromptLane:

@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
-from proxies import FaultProxy, HoldRequest
-from waiting import eventually
 
 from gate.local.free_port import LOOPBACK, free_port
+from tests.proxies import FaultProxy, HoldRequest
+from tests.waiting import eventually
 
 
 class Echo:

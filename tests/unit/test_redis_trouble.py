@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from servers import running_redis
 
 from gate.cli.addresses import resolve_addresses
 from gate.cli.board_access import not_written
@@ -16,6 +15,7 @@ from gate.errors import StoreUnavailable
 from gate.local.free_port import free_port
 from gate.stores.redis.boards import RedisBoardStore
 from gate.stores.redis.scores import RedisScoreStore
+from tests.servers import running_redis
 
 
 @asynccontextmanager

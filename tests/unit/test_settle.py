@@ -8,10 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 
 import pytest
-from leased_gates import LeasedGate, leased_class
 from msgspec.structs import replace as replace_fields
-from take_requests import DAY_US, NOW_US
-from waiting import eventually
 
 from gate.app.settle import Reports
 from gate.app.without_store import WithoutStore
@@ -24,6 +21,9 @@ from gate.errors import StoreUnavailable
 from gate.policyfile import load_policy
 from gate.stores.local_buckets import LocalBuckets
 from gate.stores.memory.accounts import MemoryAccountStore
+from tests.leased_gates import LeasedGate, leased_class
+from tests.take_requests import DAY_US, NOW_US
+from tests.waiting import eventually
 
 PLATFORM = Limit("platform.uploads", Rate(300, 365 * DAY_US, 300), lease=40)
 

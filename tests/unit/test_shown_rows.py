@@ -8,7 +8,8 @@ import pytest
 
 from gate.core.duration import DAY_US
 from streams.core.crowd import CONTENT, DEVICE, HOST, IP, MANY, Crowd, ShownFeatures
-from streams.pipeline.crowd_shown import CrowdShown, note_shown
+from streams.pipeline.crowd_shown import note_shown
+from streams.pipeline.folding import CrowdShown
 
 NOON_US = 20_000 * DAY_US + DAY_US // 2
 KINDS = (IP, DEVICE, CONTENT, HOST)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from take_requests import DAY_US, one_limit
-
 from gate.core.limits.limit import Rate
 from gate.core.limits.take import ClassLimits
 from gate.stores.redis.take_scripts import MOST_CLASSES, MOST_LINES, Scripts
+from tests.take_requests import DAY_US, one_limit
 
 ALWAYS = ClassLimits(None, None, None, (), None, 0, 1)
 

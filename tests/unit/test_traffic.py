@@ -11,7 +11,6 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from waiting import wait_until
 
 from gate.core.account import Account
 from gate.core.event import Attempted, Completed, Event
@@ -23,6 +22,7 @@ from streams.traffic import gate_client as asking
 from streams.traffic.gate_client import GateClient, GateUnreachable
 from streams.traffic.run import Recording, Simulated, Traffic, TrafficOptions
 from streams.traffic.simulate import Truth, Upload
+from tests.waiting import wait_until
 
 SECOND_US = 1_000_000
 

@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from waiting import eventually
 
 from gate.app import board_in_force
 from gate.app.board_in_force import BoardInForce
@@ -42,6 +41,7 @@ from gate.stores.disk.snapshot import BoardSnapshot
 from gate.stores.local_buckets import LocalBuckets
 from gate.stores.memory.accounts import MemoryAccountStore
 from gate.stores.memory.boards import MemoryBoardStore
+from tests.waiting import eventually
 
 NOW_US = 1_800_000_000_000_000
 

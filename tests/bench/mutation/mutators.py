@@ -125,7 +125,6 @@ def _is_for_types(node: ast.AST) -> bool:
         return True
     if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
         return True
-    is_alias = isinstance(node, ast.Assign) and isinstance(node.value, (ast.BinOp, ast.Subscript))
-    return is_alias and all(
-        isinstance(each, ast.Name) and each.id[:1].isupper() and not each.id.isupper() for each in node.targets
-    )  # type: ignore[attr-defined]
+    if not isinstance(node, ast.Assign) or not isinstance(node.value, (ast.BinOp, ast.Subscript)):
+        return False
+    return all(isinstance(each, ast.Name) and each.id[:1].isupper() and not each.id.isupper() for each in node.targets)
