@@ -31,13 +31,12 @@ class Platform(Worker):
         shown = [linking(f"{name}-{n}", host) for n in range(established) for host in hosts] or [
             linking(f"{name}-{n}", host) for n, host in enumerate(hosts)
         ]
-        members = {account for account, _ in shown} if established else set()
+        members = {account_number(account) for account, _ in shown} if established else set()
         for account, event in shown:
             number = {host: number_of(host) for host in hosts}
             for host in event.links:
-                self.campaigns.popular.note(
-                    number[host.split("/")[2]], account_number(account), at_us, account in members
-                )
+                owner = account_number(account)
+                self.campaigns.popular.note(number[host.split("/")[2]], owner, at_us, owner in members)
             self.campaigns.read([event], [at_us], number, members)
 
 
