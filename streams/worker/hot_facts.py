@@ -31,6 +31,7 @@ from streams.core.scorecard import Scorecard
 from streams.worker import newcomer_facts
 from streams.worker.assignment import Partitions
 from streams.worker.commit import Where
+from streams.worker.lag import acts
 from streams.worker.newcomer_facts import NewcomerRecords, Record
 from streams.worker.partition import Partition
 from streams.worker.settings import WorkerSettings
@@ -214,7 +215,7 @@ class HotFactPublisher(Service):
 def acting(mine: Sequence[Partition], within: int) -> Collection[int]:
     """The partitions whose features are published: all of `mine`, or none if one is, or may be, over `within` records
     behind."""
-    if any(partition.behind > within or not partition.has_opened for partition in mine):
+    if not all(acts(partition.behind, within) and partition.has_opened for partition in mine):
         return ()
     return {partition.number for partition in mine}
 
