@@ -29,22 +29,26 @@ class BatchTakes:
 
     async def answers(
         self, firsts: Sequence[Decision | TakeRequest], policy: Policy, *, waits: bool
-    ) -> Sequence[TakeResult | Exception | None]:
-        """The store's answers to the requests of a batch, in its order; None for a check that is decided without the store.
+    ) -> tuple[Sequence[Decision | TakeRequest], Sequence[TakeResult | Exception | None]]:
+        """What was requested for each check of a batch, in its order, and the store's answer to it.
+
+        Where a staff override gives an account the limits of another class, these were requested. The answer is None for a
+        check that is decided without the store.
 
         A batch that `waits` is sent when there is room for it. Raises only CancelledError.
         """
         requests = [first for first in firsts if isinstance(first, TakeRequest)]
         if not requests:
-            return [None] * len(firsts)
+            return firsts, [None] * len(firsts)
         answers = await self._take(requests, policy, waits=waits)
         if len(answers) == len(firsts):
-            return answers
-        given = iter(answers)
-        return [next(given) if isinstance(first, TakeRequest) else None for first in firsts]
+            return requests, answers
+        taken = iter(zip(requests, answers, strict=True))
+        both = [next(taken) if isinstance(first, TakeRequest) else (first, None) for first in firsts]
+        return [first for first, _ in both], [answer for _, answer in both]
 
     async def _take(
-        self, requests: Sequence[TakeRequest], policy: Policy, *, waits: bool
+        self, requests: list[TakeRequest], policy: Policy, *, waits: bool
     ) -> Sequence[TakeResult | Exception]:
         if (down := self._takes.down) is not None:
             return [StoreUnavailable(down)] * len(requests)
@@ -65,7 +69,8 @@ class BatchTakes:
                 self._unanswered(Unanswered(request.account, request.upload_id, request.attempt))
             raise
 
-    async def _take_now(self, requests: Sequence[TakeRequest], policy: Policy) -> Sequence[TakeResult | Exception]:
+    async def _take_now(self, requests: list[TakeRequest], policy: Policy) -> Sequence[TakeResult | Exception]:
+        """The answers. `requests` is changed where an account has the limits of another class."""
         answers = await self._takes.take_many(requests)
         staff = [
             (n, answer.limits_of)
@@ -74,6 +79,6 @@ class BatchTakes:
         ]
         if staff:
             again = [self._refusing.by_override(policy, requests[n], limits_of) for n, limits_of in staff]
-            for (n, _), answer in zip(staff, await self._takes.take_many(again), strict=True):
-                answers[n] = answer
+            for (n, _), request, answer in zip(staff, again, await self._takes.take_many(again), strict=True):
+                requests[n], answers[n] = request, answer
         return answers

@@ -180,7 +180,7 @@ class Check:
         """
         started_ns, now_us, policy = self._timer_ns(), self._clock.now_us(), self._policy
         firsts, pauses_of = self._prepare_all(requests, policy, now_us)
-        answers = await self._batches.answers(firsts, policy, waits=waits)
+        firsts, answers = await self._batches.answers(firsts, policy, waits=waits)
         decisions = self._decide_all(requests, firsts, pauses_of, answers, policy, now_us)
         for n in () if gone is None else gone():
             first = firsts[n]
@@ -272,7 +272,7 @@ class Check:
                 usual = usual_decision(take_request, answer, self._pauses.rev, policy)
                 if usual is not None:
                     return usual
-            decision = decide(request, class_, pauses, policy, now_us, answer)
+            decision = decide(request, class_, pauses, policy, now_us, answer, (), take_request.class_limits)
             if answer.charged and not decision.reserved:
                 self._unanswered(Unanswered(account, take_request.upload_id, take_request.attempt))
             return decision

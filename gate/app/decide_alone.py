@@ -63,7 +63,7 @@ class DecideAlone:
             if staff is not None and staff != take_request.class_limits.name:
                 take_request = policy.with_limits_of(take_request, staff)
             own = self._without_store.take(policy, take_request, standing, now_us)
-            decision = decide(request, class_, pauses, policy, now_us, own, NO_STORE)
+            decision = decide(request, class_, pauses, policy, now_us, own, NO_STORE, take_request.class_limits)
         if getattr(error, "may_have_run", False) and not decision.verdict.lets_in:
             self._unanswered(Unanswered(account, take_request.upload_id, take_request.attempt))
         return decision

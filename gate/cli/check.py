@@ -3,25 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
 
 import typer
 
 from gate.cli.addresses import DEFAULT_PORT, UP_FILE, Addresses, GateFlag, StateFlag, resolve_addresses
 from gate.cli.check_notes import check_notes
 from gate.cli.output import Output, OutputFlag, emit, result, say
+from gate.cli.upload_flags import UploadFlags, with_upload_flags
 from gate.errors import StoreUnavailable, UploadGateError, redact
-
-AccountOption = Annotated[str, typer.Option(help="Account id, such as a-17.")]
-KindOption = Annotated[str, typer.Option(help="Media kind, such as video.")]
-ClassOption = Annotated[
-    str | None, typer.Option("--class", "-c", help="Account class, such as new; else the policy derives it.")
-]
-BytesOption = Annotated[int | None, typer.Option("--bytes", min=0, help="Declared size.")]
-SurfaceOption = Annotated[str | None, typer.Option(help="Surface uploaded to, such as story.")]
-IpOption = Annotated[str | None, typer.Option(help="The uploader's IP address.")]
-DeviceOption = Annotated[str | None, typer.Option(help="Device id.")]
-CountryOption = Annotated[str | None, typer.Option(help="Country, such as DE.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -29,21 +18,9 @@ def register(app: typer.Typer) -> None:
     app.command(name="check")(check)
 
 
+@with_upload_flags("Upload id; one id takes tokens once. Default: a new one.")
 def check(
-    account: AccountOption,
-    kind: KindOption = "image",
-    class_: ClassOption = None,
-    bytes_: BytesOption = None,
-    surface: SurfaceOption = None,
-    ip: IpOption = None,
-    device: DeviceOption = None,
-    country: CountryOption = None,
-    upload_id: Annotated[
-        str | None, typer.Option(help="Upload id; one id takes tokens once. Default: a new one.")
-    ] = None,
-    output: OutputFlag = Output.TEXT,
-    state: StateFlag = None,
-    gate: GateFlag = None,
+    upload: UploadFlags, output: OutputFlag = Output.TEXT, state: StateFlag = None, gate: GateFlag = None
 ) -> None:
     """Ask the gate about one upload. The check counts: an upload that is let in takes the account's tokens.
 
@@ -51,18 +28,16 @@ def check(
 
     Example: upload-gate check --account a-17 --kind image --class new
     """
-    if upload_id is None:
-        import secrets
+    import secrets
 
-        upload_id = f"cli-{secrets.token_hex(6)}"
     addresses = resolve_addresses(state, gate=gate)
-    upload = upload_of(upload_id, account, kind, class_, bytes_, surface, ip, device, country)
-    answer = answer_of(addresses, "/v1/check", upload)
+    body = upload.document(f"cli-{secrets.token_hex(6)}")
+    answer = answer_of(addresses, "/v1/check", body)
     if output is Output.TEXT:
-        result(decision_sentence(account, answer))
+        result(decision_sentence(upload.account, answer))
     else:
         emit(answer)
-    say(*check_notes(upload, answer, addresses))
+    say(*check_notes(body, answer, addresses))
 
 
 _STORES = {"store": "Redis"}
@@ -93,19 +68,6 @@ def decision_sentence(account: str, answer: dict[str, object]) -> str:
     return f"{answer['decision']}: the upload of {account} {verdict}{pause} ({stage}{wait}){left_out}{without}{told}"
 
 
-def upload_of(
-    upload_id: str, account: str, kind: str, class_: str | None, bytes_: int | None, surface: str | None,
-    ip: str | None, device: str | None, country: str | None,
-) -> dict[str, object]:  # fmt: skip
-    """The body of a check of one upload, without what is not given."""
-    return {
-        "upload_id": upload_id,
-        "account": _given({"id": account, "class": class_}),
-        "media": _given({"kind": kind, "bytes": bytes_}),
-        **_given({"surface": surface, "ip": ip, "device": device, "country": country}),
-    }
-
-
 def answer_of(addresses: Addresses, path: str, upload: dict[str, object]) -> dict[str, object]:
     """The gate's answer at `path`, which holds a decision. Raises UploadGateError for any other answer."""
     from gate.cli.http_json import gate_token, post_json
@@ -132,8 +94,3 @@ def _remedy(addresses: Addresses) -> str:
 def without_decision(addresses: Addresses) -> UploadGateError:
     """The error of an answer that no gate gives."""
     return UploadGateError(f"{redact(addresses.gate)} answered without a decision", "is it a gate's address?")
-
-
-def _given(values: dict[str, object]) -> dict[str, object]:
-    """The values that are given."""
-    return {name: value for name, value in values.items() if value is not None}

@@ -69,18 +69,16 @@ def is_asked(yes: bool) -> bool:
 
 def confirmed(question: str) -> bool:
     """Ask on stderr, and return True only for a typed yes. The end of input and Ctrl-C count as no."""
-    _written(sys.stderr, f"{terminal_safe(question)} [y/N] ", end="")
-    try:
-        answer = sys.stdin.readline() if sys.stdin is not None else ""
-    except KeyboardInterrupt:
-        answer = ""
-    if not answer.endswith("\n"):
-        say("")
-    return answer.strip().lower() in ("y", "yes")
+    return _answer(f"{question} [y/N]") in ("y", "yes")
 
 
 def typed(question: str, expected: str) -> bool:
-    """Ask on stderr, and return True only if `expected` is typed in full."""
+    """Ask on stderr, and return True only if `expected` is typed in full, in either case."""
+    return _answer(question) == expected.lower()
+
+
+def _answer(question: str) -> str:
+    """What is typed, in lower case; empty at the end of input and for Ctrl-C."""
     _written(sys.stderr, f"{terminal_safe(question)} ", end="")
     try:
         answer = sys.stdin.readline() if sys.stdin is not None else ""
@@ -88,7 +86,7 @@ def typed(question: str, expected: str) -> bool:
         answer = ""
     if not answer.endswith("\n"):
         say("")
-    return answer.strip().lower() == expected
+    return answer.strip().lower()
 
 
 def cancel() -> typer.Exit:

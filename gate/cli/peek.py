@@ -2,28 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
 from gate.cli.addresses import GateFlag, StateFlag, resolve_addresses
-from gate.cli.check import (
-    AccountOption,
-    BytesOption,
-    ClassOption,
-    CountryOption,
-    DeviceOption,
-    IpOption,
-    KindOption,
-    SurfaceOption,
-    answer_of,
-    decision_sentence,
-    upload_of,
-    without_decision,
-)
+from gate.cli.check import answer_of, decision_sentence, without_decision
 from gate.cli.check_notes import check_notes
 from gate.cli.output import Output, OutputFlag, emit, result, say
 from gate.cli.policy import amount_text
+from gate.cli.upload_flags import UploadFlags, with_upload_flags
 from gate.core.duration import duration_text
 from gate.core.policy import Unit
 
@@ -33,37 +19,23 @@ def register(app: typer.Typer) -> None:
     app.command(name="peek")(peek)
 
 
-def peek(
-    account: AccountOption,
-    kind: KindOption = "image",
-    class_: ClassOption = None,
-    bytes_: BytesOption = None,
-    surface: SurfaceOption = None,
-    ip: IpOption = None,
-    device: DeviceOption = None,
-    country: CountryOption = None,
-    upload_id: Annotated[
-        str, typer.Option(help="Upload id; one that was checked before gets its earlier answer.")
-    ] = "peek",
-    output: OutputFlag = Output.TEXT,
-    state: StateFlag = None,
-    gate: GateFlag = None,
-) -> None:
+@with_upload_flags("Upload id; one that was checked before gets its earlier answer. Default: peek.")
+def peek(upload: UploadFlags, output: OutputFlag = Output.TEXT, state: StateFlag = None, gate: GateFlag = None) -> None:
     """Ask the gate what it would decide about one upload, and what is left of each limit. It takes no tokens.
 
     Example: upload-gate peek --account a-17 --class new
     """
     addresses = resolve_addresses(state, gate=gate)
-    upload = upload_of(upload_id, account, kind, class_, bytes_, surface, ip, device, country)
-    answer = answer_of(addresses, "/v1/peek", upload)
+    body = upload.document("peek")
+    answer = answer_of(addresses, "/v1/peek", body)
     decision, limits = answer["decision"], answer.get("limits", ())
     if not isinstance(decision, dict) or not isinstance(limits, list | tuple):
         raise without_decision(addresses)
     if output is Output.JSON:
         emit(answer)
     else:
-        result(f"the gate would decide {decision_sentence(account, decision)}", *map(limit_line, limits))
-    say(*check_notes(upload, decision, addresses))
+        result(f"the gate would decide {decision_sentence(upload.account, decision)}", *map(limit_line, limits))
+    say(*check_notes(body, decision, addresses))
 
 
 def limit_line(limit: dict[str, object]) -> str:

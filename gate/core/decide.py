@@ -22,7 +22,7 @@ from typing import Final, overload
 import msgspec
 
 from gate.core.decision import Decision, Stage, Verdict
-from gate.core.limits.take import TakeResult
+from gate.core.limits.take import ClassLimits, TakeResult
 from gate.core.pause.board import Board
 from gate.core.pause.index import EMPTY, Hit, PauseIndex, index_of, strictest
 from gate.core.pause.scope import Action, PauseMode
@@ -104,6 +104,7 @@ def _result(
 
 _ALLOW: Final = Verdict.ALLOW
 _DEFAULT: Final = Stage.DEFAULT
+_BUCKET: Final = Stage.BUCKET
 _ALLOWED: Final = _result(_ALLOW, _DEFAULT, "allow")
 _DENY_LISTED: Final = _result(Verdict.DENY, Stage.DENY_LIST, "deny_list")
 REUSED: Final = "upload.reused"
@@ -226,17 +227,18 @@ def decide(
 @overload
 def decide(
     request: CheckRequest, class_: str, pauses: LivePauses, policy: Policy, now_us: int, answer: StoreAnswer,
-    degraded: tuple[str, ...] = (),
+    degraded: tuple[str, ...] = (), limits: ClassLimits | None = None,
 ) -> Decision: ...  # fmt: skip
 
 
 def decide(
     request: CheckRequest, class_: str, pauses: LivePauses, policy: Policy, now_us: int, answer: StoreAnswer | None = None,
-    degraded: tuple[str, ...] = (),
+    degraded: tuple[str, ...] = (), limits: ClassLimits | None = None,
 ) -> Decision | None:  # fmt: skip
     """The decision on `request` for an account of `class_`; None where the store must be asked first.
 
-    `answer` is the result of the store call, None before it. `degraded` lists the stores that could not be asked.
+    `answer` is the result of the store call, None before it. `degraded` lists the stores that could not be asked. `limits`
+    are those that the store was asked to take from: the decision holds the one that refused.
     `now_us` is the gate's clock, by which pauses expire; score age and overrides go by the clock of `answer`.
     """
     # the tests spare nearly every check the walk through stages that have nothing to say
@@ -288,6 +290,7 @@ def decide(
         answer.now_us,
         strongest.message,
         strongest.link,
+        None if limits is None or strongest.stage is not _BUCKET else limits.by_name.get(strongest.reason),
     )
 
 

@@ -22,6 +22,7 @@ from gate.core.request import CheckRequest
 
 VERSION: Final = 1
 MAX_JITTER_US: Final = 60_000_000
+_MOST_IN_FIELDS: Final = 10**15 - 1
 _DEFAULT: Final = Stage.DEFAULT
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -280,12 +281,14 @@ def rate_limit_lines(decision: Decision) -> bytes:
     if room is not None and wait is None:
         now_us = decision.room_at_us
         return _room_lines(room.limit, room.full_at_us - now_us, room.open, room.held_us)
-    if wait is None:
-        return b""
+    limit = decision.refused_by
+    if wait is None:  # of a limit that never has room for the upload its policy says why
+        return b"" if limit is None else b"ratelimit-policy: %b\r\n" % policy_field(limit)
     seconds = retry_after_s(wait)
-    if decision.stage is Stage.BUCKET:
-        return f"ratelimit: {quoted(decision.reason)};r=0;t={seconds}\r\nretry-after: {seconds}\r\n".encode()
-    return b"retry-after: %d\r\n" % seconds
+    if decision.stage is not Stage.BUCKET:
+        return b"retry-after: %d\r\n" % seconds
+    begin = b"ratelimit: %b" % quoted(decision.reason).encode() if limit is None else _policy_line(limit)
+    return b"%b;r=0;t=%d\r\nretry-after: %d\r\n" % (begin, field_number(seconds), seconds)
 
 
 @lru_cache(maxsize=4_096)
@@ -293,7 +296,7 @@ def _room_lines(limit: Limit, full_in_us: int, in_flight: int, held_us: int) -> 
     """The lines of an upload that was let in. Most uploads take from buckets that were full, so few lines make up most."""
     seconds = max(0, -(-full_in_us // 1_000_000))
     left = Room(limit, full_in_us, in_flight, held_us).left(0)
-    return b"%b;r=%d;t=%d\r\n" % (_policy_line(limit), left, seconds)
+    return b"%b;r=%d;t=%d\r\n" % (_policy_line(limit), field_number(left), field_number(seconds))
 
 
 @lru_cache(maxsize=1_024)
@@ -307,8 +310,14 @@ def policy_field(limit: Limit) -> bytes:
     """The item of `RateLimit-Policy` for a limit: its quota, and the time in which the quota fills."""
     rate = limit.rate
     unit = ';qu="content-bytes"' if limit.by_bytes else ';qu="concurrent-requests"' if limit.in_flight else ""
-    window = "" if limit.in_flight else f";w={max(1, rate.per_us // 1_000_000)}"
-    return f"{quoted(limit.name)};q={rate.burst}{unit}{window}".encode()
+    fills_us = limit.tolerance_us or rate.per_us
+    window = "" if limit.in_flight else f";w={field_number(max(1, -(-fills_us // 1_000_000)))}"
+    return f"{quoted(limit.name)};q={field_number(rate.burst)}{unit}{window}".encode()
+
+
+def field_number(number: int) -> int:
+    """A number that a header field may hold: RFC 9651 gives integers fifteen digits."""
+    return min(number, _MOST_IN_FIELDS)
 
 
 @lru_cache(maxsize=1_024)

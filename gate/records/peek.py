@@ -8,7 +8,7 @@ import msgspec
 
 from gate.core.decision import Decision
 from gate.core.limits.limit import Room
-from gate.records.decision import Answer, answer, policy_field, quoted, retry_after_s
+from gate.records.decision import Answer, answer, field_number, policy_field, quoted, retry_after_s
 
 
 class Left(msgspec.Struct, frozen=True, gc=False):
@@ -57,7 +57,7 @@ def peek_lines(decision: Decision, rooms: Sequence[Room]) -> bytes:
         return retry
     policies = b", ".join(policy_field(room.limit) for room in rooms)
     shown = ", ".join(
-        f"{quoted(room.limit.name)};r={room.left(now_us)};t={max(0, -(-(room.full_at_us - now_us) // 1_000_000))}"
+        f"{quoted(room.limit.name)};r={field_number(room.left(now_us))};t={max(0, -(-(room.full_at_us - now_us) // 1_000_000))}"
         for room in rooms
     )
     return b"ratelimit-policy: %b\r\nratelimit: %b\r\n%b" % (policies, shown.encode(), retry)

@@ -86,8 +86,8 @@ _WITH_LIMITS: Final = ("/v1/check", "/v1/peek")
 """Paths whose answers tell of limits in their headers."""
 _BODY: Final = (
     "body.malformed", "body.too_large", "body.incomplete", "field.missing", "field.invalid", "id.too_long",
-    "media_type.unsupported", "token.missing", "token.unknown", "fault.internal", "request.timeout",
-    "header.too_large", "connections.too_many",
+    "media_type.unsupported", "content_encoding.unsupported", "token.missing", "token.unknown", "fault.internal",
+    "request.timeout", "header.too_large", "connections.too_many",
 )  # fmt: skip
 _ONE: Final = (*_BODY, "upload.reused")
 _BATCH: Final = (*_BODY, "batch.empty", "batch.too_large")
@@ -147,7 +147,7 @@ OPERATIONS: Final = (
     Operation(
         Port.ADMIN, "post", "/v1/policy/trial", "Try a policy in shadow on the gate's live traffic.",
         (JSON, _ref("Trial")), (TOML, _STRING),
-        (*_CHANGES, "policy.invalid", "trial.running", "media_type.unsupported"), 201, (_FOR,),
+        (*_CHANGES, "policy.invalid", "trial.running", "media_type.unsupported", "content_encoding.unsupported"), 201, (_FOR,),
     ),
     Operation(
         Port.ADMIN, "delete", "/v1/policy/trial", "End the trial, and return what it has counted.",
@@ -287,7 +287,7 @@ _PAGES: Final = {
     "Ready": _object(
         gate=_STRING, ready=_BOOLEAN, degraded=_BOOLEAN, account_store=_STRING, board=_STRING, board_age_s=_SECONDS,
         board_rev=_COUNT, board_digest=_STRING, board_latest=_STRINGS, board_lifted=_STRINGS, board_on_disk=_BOOLEAN,
-        store_us=_COUNT, policy=_STRING, policy_problem=_OR_NULL, instances=_COUNT,
+        store_us=_COUNT, policy=_STRING, policy_problem=_OR_NULL, salt_differs={"type": "boolean"}, instances=_COUNT,
     ),
     "Board": _object(
         version=_COUNT, rev=_COUNT, digest=_STRING, age_s=_SECONDS, store_answers=_BOOLEAN, on_disk=_BOOLEAN,

@@ -14,6 +14,8 @@ from gate.errors import RequestRejected
 from gate.records.check import REASONS
 
 CONTENT_TYPE: Final = b"application/problem+json"
+ACCEPTED: Final = (b"accept-encoding", b"identity")
+"""The header that tells a client which content codings a body may have."""
 TYPE_PREFIX: Final = "urn:upload-gate:problem:"
 
 EDGE_REASONS: Final = frozenset(
@@ -21,6 +23,7 @@ EDGE_REASONS: Final = frozenset(
         "path.unknown",
         "method.not_allowed",
         "media_type.unsupported",
+        "content_encoding.unsupported",
         "body.incomplete",
         "host.refused",
         "fault.internal",
@@ -55,6 +58,7 @@ _STATUSES: Final = {
     "trial.none": HTTPStatus.NOT_FOUND,
     "trial.running": HTTPStatus.CONFLICT,
     "media_type.unsupported": HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    "content_encoding.unsupported": HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     "upload.reused": HTTPStatus.CONFLICT,
     "report.unknown": HTTPStatus.NOT_FOUND,
     "fault.internal": HTTPStatus.INTERNAL_SERVER_ERROR,
@@ -75,6 +79,14 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 _encode = msgspec.json.Encoder().encode
+
+
+def require_identity(content_encoding: bytes) -> None:
+    """Raise RequestRejected where a body has a content coding, such as gzip: no port decodes one."""
+    codings = content_encoding.decode("latin-1").lower().split(",")
+    if not {coding.strip() for coding in codings} <= {"identity", ""}:
+        detail = "send the body as it is, without the header content-encoding"
+        raise RequestRejected("content_encoding.unsupported", detail)
 
 
 def status_of(reason: str) -> int:

@@ -40,11 +40,6 @@ class Hashes:
         return hasher.digest()
 
 
-def salt_mark(salt: bytes) -> str:
-    """Eight hex digits that tell a salt from others."""
-    return _hasher(salt, 4, b"salt").hexdigest()
-
-
 def _hasher(salt: bytes, size: int, kind: bytes) -> blake2b:
     return blake2b(blake2b(salt, digest_size=32).digest(), digest_size=size, person=kind)
 

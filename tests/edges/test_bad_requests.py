@@ -177,6 +177,26 @@ async def test_a_wrong_path_method_or_media_type_has_its_own_status(tmp_path: Pa
     assert (method.headers["allow"], delete.headers["allow"]) == ("POST", "GET, HEAD")
 
 
+@pytest.mark.parametrize("path", ["/v1/check", "/v1/checks", "/v1/peek", "/v1/reports"])
+async def test_a_compressed_body_is_refused_by_its_head_and_told_what_to_send(tmp_path: Path, path: str) -> None:
+    async with running_gate(tmp_path, takes_reports=True) as gate:
+        replies = [await gate.post(path, CHECK, **{"content-encoding": each}) for each in ("gzip", "identity, BR")]
+
+    for reply in replies:
+        assert (reply.status, reply.json["reason"]) == (415, "content_encoding.unsupported")
+        assert "content-encoding" in reply.json["detail"]
+        assert reply.headers["accept-encoding"] == "identity"
+    assert gate.check.counts.rejected["content_encoding.unsupported"] == 2
+
+
+@pytest.mark.parametrize("coding", ["identity", "Identity", ""])
+async def test_a_body_that_is_said_to_be_as_it_is_is_read(tmp_path: Path, coding: str) -> None:
+    async with running_gate(tmp_path) as gate:
+        reply = await gate.post("/v1/check", CHECK, **{"content-encoding": coding})
+
+    assert reply.status == 200
+
+
 async def test_a_body_in_chunks_is_read_to_its_end_and_capped(tmp_path: Path) -> None:
     head = b"POST /v1/check HTTP/1.1\r\nhost: x\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n"
     body = json.dumps(CHECK).encode()

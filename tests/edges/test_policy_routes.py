@@ -203,9 +203,10 @@ async def test_try_goes_on_while_a_gate_is_away_and_warns_once(
         (RAID, "?for=soon", TOML, 400, "policy.invalid"),
         (RAID, "?for=25h", TOML, 400, "policy.invalid"),
         (RAID, "", {"content-type": "text/plain"}, 415, "media_type.unsupported"),
+        (RAID, "", {**TOML, "content-encoding": "gzip"}, 415, "content_encoding.unsupported"),
         (RAID, "", {**TOML, "origin": "http://evil.example"}, 403, "origin.refused"),
     ],
-    ids=["wrong", "no text", "long", "no span", "long span", "other type", "from a page"],
+    ids=["wrong", "no text", "long", "no span", "long span", "other type", "compressed", "from a page"],
 )
 async def test_what_is_no_trial_is_a_problem(
     tmp_path: Path, body: bytes, path: str, headers: dict[str, str], status: int, reason: str

@@ -116,7 +116,7 @@ async def test_room_is_given_back_when_a_batch_fails() -> None:
     takes = BatchTakes(Broken(WallClock()), pressure, RefusingLimits(), lambda notice: None)
 
     for _ in range(3):
-        (answer,) = await takes.answers([take_request("u")], load_policy(None), waits=True)
+        _, (answer,) = await takes.answers([take_request("u")], load_policy(None), waits=True)
         assert isinstance(answer, ValueError)
 
     assert pressure.enter(1)

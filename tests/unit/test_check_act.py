@@ -320,9 +320,10 @@ class Failing(MemoryAccountStore):
 
 async def test_a_store_that_says_it_is_down_is_not_tried_and_the_check_is_decided_as_if_it_had_failed() -> None:
     failing = Broken(StoreUnavailable("Redis is away"))
-    tried, down = a_check(failing), Broken(StoreUnavailable("never raised"))
+    policy = load_policy(None)
+    tried, down = a_check(failing, policy), Broken(StoreUnavailable("never raised"))
     down.down = "Redis is away"
-    spared = a_check(down)
+    spared = a_check(down, policy)
 
     decisions = [await each.check(a_request(f"u-{n}")) for n in range(17) for each in (tried, spared)]
 

@@ -8,8 +8,8 @@ import pytest
 
 from gate.cli import main as cli
 from gate.cli.addresses import Addresses, resolve_addresses
-from gate.cli.check import upload_of
 from gate.cli.check_notes import check_notes
+from gate.cli.upload_flags import document
 from gate.policyfile import load_policy
 
 ALLOWED: dict[str, object] = {"decision": "allow"}
@@ -23,7 +23,15 @@ def _addresses(state: Path) -> Addresses:
 def _upload(
     kind: str = "image", class_: str | None = None, surface: str | None = None, ip: str | None = None
 ) -> dict[str, object]:
-    return upload_of("u-1", "a-17", kind, class_, None, surface, ip, None, None)
+    given = {
+        "upload_id": "u-1",
+        "account.id": "a-17",
+        "account.class": class_,
+        "media.kind": kind,
+        "surface": surface,
+        "ip": ip,
+    }
+    return document({name: value for name, value in given.items() if value is not None})
 
 
 def test_a_misspelt_kind_is_named_with_the_nearest_one(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 
@@ -9,7 +10,7 @@ import msgspec
 
 from gate.core.hot_facts import MetFact
 from gate.core.limits.gcra import Refusal
-from gate.core.limits.limit import EntityBuckets, EntityLimits, Rate, Room
+from gate.core.limits.limit import EntityBuckets, EntityLimits, Limit, Rate, Room
 from gate.core.standing import Standing
 
 
@@ -46,9 +47,13 @@ class ClassLimits:
     leased: tuple[EntityBuckets, ...] = ()
     byte_rates: tuple[Rate, ...] = field(init=False)
     """The rates of all limits that count bytes, in the order of `entity_limits`."""
+    by_name: Mapping[str, Limit] = field(init=False, repr=False)
+    """The same limits by their names, by which a refusal names the one that refused."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "byte_rates", tuple(rate for each in self.entity_limits for rate in each.byte_rates))
+        all_of_it = self.entity_limits
+        object.__setattr__(self, "byte_rates", tuple(rate for each in all_of_it for rate in each.byte_rates))
+        object.__setattr__(self, "by_name", {limit.name: limit for each in all_of_it for limit in each.limits})
 
     @property
     def entity_limits(self) -> tuple[EntityLimits, ...]:

@@ -19,9 +19,11 @@ from gate.app.policy_trial import PolicyTrial
 from gate.app.without_store import LocalTake
 from gate.core.duration import parse_duration_us
 from gate.core.pseudonym import Pseudonyms
+from gate.errors import RequestRejected
 from gate.policyfile import MAX_FILE_BYTES, check_policy
 from gate.ports.clock import Clock
 from gate.serve.admin.responses import admin_response, refusal
+from gate.serve.problems import ACCEPTED, require_identity
 
 TRIAL_PATH: Final = "/v1/policy/trial"
 CANDIDATE_TYPE: Final = b"application/toml"
@@ -57,6 +59,12 @@ class PolicyTrials:
             return refusal("trial.running", "a trial runs already; end it with DELETE first")
         if request.headers.get("content-type", "").partition(";")[0].strip().encode() != CANDIDATE_TYPE:
             return refusal("media_type.unsupported", f"send the candidate as {CANDIDATE_TYPE.decode()}")
+        try:
+            require_identity(", ".join(request.headers.getlist("content-encoding")).encode("latin-1"))
+        except RequestRejected as error:
+            response = refusal(error.reason, error.problem)
+            response.headers.update({name.decode(): value.decode() for name, value in (ACCEPTED,)})
+            return response
         try:
             now_us, span_us = self._clock.now_us(), parse_duration_us(request.query_params.get("for", "10m"), MOST)
             if span_us > parse_duration_us(MOST):

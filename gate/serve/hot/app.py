@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
-from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
@@ -47,7 +46,7 @@ from gate.records.report import MAX_REPORTS_BYTES, decode_reports, encode_report
 from gate.serve.health import Health
 from gate.serve.hot.exchange import JSON, TEXT, HotRequest, Response
 from gate.serve.hot.unknown_fields import UnknownFields
-from gate.serve.problems import CONTENT_TYPE, problem, problem_of, status_of
+from gate.serve.problems import ACCEPTED, CONTENT_TYPE, problem, problem_of, require_identity, status_of
 from gate.serve.service_tokens import CHALLENGE, ServiceTokens
 
 log = logging.getLogger("upload_gate.http")
@@ -57,8 +56,12 @@ _REUSED: Final = (
     "give each upload an id of its own"
 )
 
-_LINES: Final[Mapping[int, bytes]] = {HTTPStatus.UNAUTHORIZED: b"%b: %b\r\n" % CHALLENGE}
-"""Further lines of the head of problems, by their status."""
+_LINES: Final[Mapping[str, bytes]] = {
+    "token.missing": b"%b: %b\r\n" % CHALLENGE,
+    "token.unknown": b"%b: %b\r\n" % CHALLENGE,
+    "content_encoding.unsupported": b"%b: %b\r\n" % ACCEPTED,
+}
+"""Further lines of the head of problems, by their reason."""
 
 MOST_LISTED: Final = 4_096
 """How many such values are remembered."""
@@ -123,6 +126,8 @@ class GateApp:
         if post is not None and request.method == b"POST":
             if self._tokens is not None and self._tokens.required:
                 self._tokens.admit(request.headers.items())
+            if b"content-encoding" in request.headers:
+                require_identity(request.headers[b"content-encoding"])
             kind = request.headers.get(b"content-type", JSON)
             if kind != JSON:
                 _require_json(kind)
@@ -232,7 +237,7 @@ class GateApp:
                 CONTENT_TYPE,
                 b"allow: GET, HEAD\r\n" if request.path in self._gets else b"allow: POST\r\n",
             )
-        return status, body, CONTENT_TYPE, _LINES.get(status, b"")
+        return status, body, CONTENT_TYPE, _LINES.get(error.reason, b"")
 
     async def _one(self, request: HotRequest) -> Response:
         now_us = self._clock.now_us()
