@@ -34,7 +34,7 @@ from aiokafka.protocol.types import (
 
 from gate.errors import StoreUnavailable
 from gate.records.topics import Topics
-from gate.stores.kafka.client import connected
+from gate.stores.kafka.client import connected, finished
 from gate.stores.kafka.connection import connection
 from gate.stores.kafka.trouble import kafka_unavailable
 
@@ -127,8 +127,8 @@ async def shapes(bootstrap: str, names: Iterable[str]) -> tuple[str, dict[str, T
 
     async def act() -> tuple[str, dict[str, TopicShape]]:
         client = AIOKafkaClient(**connection(bootstrap))
-        await client.bootstrap()
         try:
+            await finished(client.bootstrap())
             try:
                 answer = await client.send(client.get_random_node(), _MetadataRequest(wanted))
             except (IncompatibleBrokerVersion, NotImplementedError):
