@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from contextlib import suppress
 from types import TracebackType
 from typing import Final, Self
 
@@ -18,7 +19,7 @@ LOOK_EVERY_S: Final = 10.0
 
 
 class RecreationWatch:
-    """Watches the ids of some topics. Use it as an async context manager around what reads them.
+    """Watches the ids of some topics. Use it as an async context manager, entered before the first record is read.
 
     It looks once in a while, over a connection of its own, so a reader learns of a new topic some seconds late. Where brokers
     do not answer, or are too old for topic ids, it learns nothing.
@@ -32,6 +33,7 @@ class RecreationWatch:
         self._looking: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
+        await self._look()
         self._looking = asyncio.create_task(self._look_for_ever(), name="topic ids")
         return self
 
@@ -50,13 +52,13 @@ class RecreationWatch:
 
     async def _look_for_ever(self) -> None:
         while True:
-            try:
-                self._compare(
-                    {name: shape.topic_id for name, shape in (await shapes(self._bootstrap, self._names))[1].items()}
-                )
-            except StoreUnavailable:
-                pass  # the reader itself says that Kafka is away
             await asyncio.sleep(LOOK_EVERY_S)
+            await self._look()
+
+    async def _look(self) -> None:
+        with suppress(StoreUnavailable):  # the reader itself says that Kafka is away
+            _, now = await shapes(self._bootstrap, self._names)
+            self._compare({name: shape.topic_id for name, shape in now.items()})
 
     def _compare(self, now: dict[str, str]) -> None:
         for name, id_ in now.items():
