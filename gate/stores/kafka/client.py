@@ -20,9 +20,10 @@ async def connected(client: Any) -> None:
 
 
 async def finished(connecting: Coroutine[Any, Any, Any]) -> None:
-    """Connect. Raises what `connecting` raises.
+    """Await a call by which a client connects or closes. Raises what it raises.
 
-    If the caller is cancelled, it waits briefly for the end, because the client would leak the connection.
+    If the caller is cancelled, it waits briefly for the end: a client that is connecting would leak the connection, and one
+    that is closing would swallow the cancellation.
     """
     starting = asyncio.ensure_future(connecting)
     try:
