@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import signal
@@ -13,10 +14,11 @@ import pytest
 from gate.cli.http_json import get_json
 from gate.errors import SettingInvalid, StoreUnavailable
 from gate.local.free_port import free_port
+from gate.serve.hot.edge_limits import EdgeLimits
 from gate.serve.server import listening, serving
 from gate.settings import TlsFiles, read_settings
 from tests.certificates import make_certificates
-from tests.edges.running_gate import CHECK
+from tests.edges.running_gate import CHECK, running_gate
 from tests.edges.test_serving import a_gate, answer
 from tests.waiting import wait_until
 
@@ -119,6 +121,20 @@ def test_a_command_says_why_it_gets_no_answer_over_tls_and_what_to_do(
     assert "it does not speak TLS. Write http://" in no_tls
     assert "commands send none" in without_certificate
     assert not any("token" in text or "_ssl.c" in text for text in (untrusted, plain, no_tls, without_certificate))
+
+
+async def test_a_client_that_begins_no_handshake_is_not_kept_for_longer_than_a_request(
+    tmp_path: Path, certificates: Path
+) -> None:
+    files = TlsFiles(certificates / "ours.pem", certificates / "ours.key", None)
+    async with running_gate(tmp_path) as gate:
+        with listening("127.0.0.1", 0, "PORT") as port:
+            async with serving(gate.app, port, EdgeLimits(request_s=0.05), files), asyncio.timeout(30):
+                reader, writer = await asyncio.open_connection(*port.getsockname())
+                ended = await reader.read()
+                writer.close()
+
+    assert ended == b""
 
 
 async def test_files_that_are_not_certificates_are_named(tmp_path: Path) -> None:
