@@ -101,6 +101,7 @@ TABLE: Final = (
     Named(
         "upload_gate_policy_file_refused", "gauge", (), "1 while the policy file is wrong and the last good one holds"
     ),
+    Named("upload_gate_salt_differs", "gauge", (), "1 while the stream workers have another salt than this gate"),
     Named(
         "upload_gate_unlisted_values_total", "counter", ("field",), "Checks with a value that the policy does not list"
     ),
@@ -194,6 +195,7 @@ class Gauges:
     cpu_s: float
     board_unreadable_parts: int = 0
     policy_refused: bool = False
+    salt_differs: bool = False
     drilled_s: float = 0.0
     controls_age_s: float = 0.0
     unapproved_end_s: float = 0.0
@@ -250,6 +252,7 @@ class GateCollector(Collector):
             "upload_gate_board_unreadable_parts": {(): now.board_unreadable_parts},
             "upload_gate_policy_rejected_total": {(): counts.policy_rejected},
             "upload_gate_policy_file_refused": {(): now.policy_refused},
+            "upload_gate_salt_differs": {(): now.salt_differs},
             "upload_gate_unlisted_values_total": {(k,): v for k, v in counts.unlisted.items()},
             "upload_gate_decisions_dropped_total": {(): now.dropped},
             "upload_gate_cpu_seconds_total": {(): now.cpu_s},

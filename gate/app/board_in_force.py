@@ -41,12 +41,14 @@ MARK_EVERY_US: Final = 60_000_000
 @dataclass(frozen=True, slots=True)
 class BoardProof:
     """The proof that a board is in force. `latest` holds the fingerprints of its newest pauses, the newest first, `lifted` the
-    newest pauses of it that the host's break-glass file lifts, so that a change of one of them is among both."""
+    newest pauses of it that the host's break-glass file lifts, so that a change of one of them is among both. It `is_known`
+    unless nobody has told the gate a board yet."""
 
     rev: int
     digest: str
     latest: tuple[str, ...]
     lifted: tuple[str, ...] = ()
+    is_known: bool = True
 
 
 class BoardInForce:
@@ -71,12 +73,14 @@ class BoardInForce:
 
     def proof(self) -> BoardProof:
         """The proof of the board that is in force now."""
-        if self._proof is None or not _same_in_force(self._proof[0], self.board):
+        proven = self._proof
+        if proven is None or proven[1].is_known is not self.is_known or not _same_in_force(proven[0], self.board):
             newest = sorted(self.board.pauses.values(), key=lambda pause: (-pause.rev, pause.id))
             latest = tuple(fingerprint(pause) for pause in newest[:LATEST])
             lifted = tuple(pause.id for pause in newest if pause.id in self.board.lifted)[:LATEST]
-            self._proof = self.board, BoardProof(self.board.rev, board_digest(self.board), latest, lifted)
-        return self._proof[1]
+            proof = BoardProof(self.board.rev, board_digest(self.board), latest, lifted, self.is_known)
+            self._proof = proven = self.board, proof
+        return proven[1]
 
     def adopt(self, board: Board) -> bool:
         """Merge `board` and decide by the result from now on. Returns False if the merge changed nothing."""
@@ -273,6 +277,8 @@ class Acknowledger:
             on_disk=on_disk,
             policy=self._check.policy.hash,
             left=left,
+            workers_salt=self._check.hot.workers_salt,
+            pauses_known=proof.is_known,
         )
 
     async def learn_clock(self, store_clock: StoreClock) -> None:

@@ -21,7 +21,9 @@ class HearHotFacts:
         try:
             named = decode_hot_key(key)
             if value:
-                self._facts.put(decode_hot_fact(named, value), self._clock.now_us())
+                fact = decode_hot_fact(named, value)
+                self._facts.put(fact, self._clock.now_us())
+                self._facts.workers_salt = fact.salt_mark or self._facts.workers_salt
             else:
                 self._facts.drop(named.kind, named.hash)
         except StateUnreadable:

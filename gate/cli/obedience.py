@@ -10,6 +10,7 @@ import asyncio
 import shlex
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from gate.app.converge import (
     HEARD_WITHIN_US,
@@ -22,6 +23,7 @@ from gate.app.converge import (
 )
 from gate.cli.addresses import Addresses
 from gate.cli.http_json import get_json
+from gate.cli.in_threads import in_threads
 from gate.cli.pause_text import clock_time, local_time
 from gate.core.duration import left_text
 from gate.core.pause.entry import Pause
@@ -29,8 +31,11 @@ from gate.errors import NotConverged, UploadGateError
 from gate.ports.boards import Acknowledgement
 
 ANSWER_WITHIN_S = 0.5
+AT_MOST_S = 1.0
+"""How long one gate may take in all, with the look-up of its name and an answer that comes byte by byte."""
 ASK_AGAIN_S = 0.05
-MOST_ASKED = 32
+AT_ONCE = 128
+"""So many gates are queried at a time: hundreds that are gone, as after a rollout, are through within the wait."""
 
 
 async def query_unheard(
@@ -45,13 +50,13 @@ async def query_unheard(
     clock = asyncio.get_running_loop().time
     began = clock() - result.seconds
     known = {gate.said.gate for gate in (*result.gates, *result.unheard)}
-    heard_lately = [gate.said for gate in result.unheard[:MOST_ASKED]]
-    asked = heard_lately + [said for said in lapsed if said.gate not in known][:MOST_ASKED]
+    heard_lately = [gate.said for gate in result.unheard]
+    asked = heard_lately + [said for said in lapsed if said.gate not in known]
     answered: dict[str, GateResult] = {}  # by process
     late: Sequence[Acknowledgement] = asked
     passed = result.seconds
     while late:
-        answers = await asyncio.gather(*(asyncio.to_thread(_answer_of, said, result) for said in late))
+        answers = await in_threads([partial(_answer_of, said, result) for said in late], AT_ONCE, AT_MOST_S)
         passed = clock() - began
         for said, told in zip(late, answers, strict=True):
             if told is not None:
@@ -65,8 +70,7 @@ async def query_unheard(
 
     states = [answered[said.process] for said in asked if said.process in answered]
     gates = sorted((*result.gates, *states), key=lambda gate: gate.said.process)
-    unheard = [gate.said for gate in result.unheard[MOST_ASKED:]]
-    unheard += [said for said in heard_lately if said.process not in answered]
+    unheard = [said for said in heard_lately if said.process not in answered]
     return replace(result, gates=tuple(gates), seconds=passed if states else result.seconds), unheard
 
 

@@ -14,7 +14,18 @@ import typer
 
 from gate.cli.addresses import Addresses, AdminFlag, RedisFlag, StateFlag, resolve_addresses
 from gate.cli.board_access import YesFlag, audit_log, operating, person
-from gate.cli.fit_height import BEHIND, CANNOT_READ, CLOCK, HOLDS, LIFTS, NOT_ON_DISK, UNHEARD, fitted
+from gate.cli.fit_height import (
+    BEHIND,
+    CANNOT_READ,
+    CLOCK,
+    HOLDS,
+    KNOWS_NO_PAUSES,
+    LIFTS,
+    NOT_ON_DISK,
+    SALT,
+    UNHEARD,
+    fitted,
+)
 from gate.cli.http_json import admin_token, get_json
 from gate.cli.identity import login_identity
 from gate.cli.lacking import NAMED, lacking
@@ -146,6 +157,8 @@ def _json(view: StatusView, policy: str | None, addresses: Addresses) -> dict[st
                 "clock_ahead_seconds": _clock_ahead_us(said) / 1_000_000,
                 "lacking_in_store": _lacking(said, view),
                 "on_disk": said.on_disk,
+                "pauses_known": said.pauses_known,
+                "salt_differs": said.salt_differs,
                 "policy": said.policy or None,
                 "age_seconds": _age_s(said, view),
                 "earlier_processes": earlier,
@@ -284,6 +297,10 @@ def _gate_line(said: Acknowledgement, view: StatusView) -> list[str]:
         words.append(NOT_ON_DISK)
     if said.unreadable:
         words.append(f"{CANNOT_READ} {said.unreadable} ENTRIES")
+    if not said.pauses_known:
+        words.append(KNOWS_NO_PAUSES)
+    if said.salt_differs:
+        words.append(f"{SALT} FROM THE WORKERS'")
     if said.policy:
         words.append(f"policy {said.policy}")
     return words

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -108,11 +108,23 @@ async def _stored(addresses: Addresses, direct: Direct | None, both: bool) -> St
         notes = known.unread if direct is None else ()
         notes += tuple(f"an acknowledgement in {source.capitalize()} cannot be read: {why}" for why in gates.unreadable)
         notes += tuple(f"a pause cannot be read and is not obeyed: {entry.why}" for entry in board.unreadable)
-        notes += lacking_note(running, board, source.capitalize())
+        notes += lacking_note(running, board, source.capitalize()) + _other_salts(running)
         view = StatusView(source, board, board.rev, running, gates.now_us, notes)
         # the broker's clock dates the acknowledgements in Kafka, and pauses end by another one
         pause_now_us = gates.now_us if direct is None else await operate.now_us()
         return replace(view, now_us=pause_now_us, gates=_by_the_clock_of(pause_now_us, view))
+
+
+def _other_salts(running: Sequence[Acknowledgement]) -> tuple[str, ...]:
+    """A sentence on gates with different salts; none where all have the same or do not say."""
+    by_salt: dict[str, str] = {said.salt: said.gate for said in running if said.salt}
+    if len(by_salt) < 2:
+        return ()
+    names = ", ".join(sorted(by_salt.values())[:NAMED])
+    return (
+        f"gates have different UPLOAD_GATE_SALTs, such as {names}: each counts networks and devices apart, and refuses reports "
+        "by the reservation of another",
+    )
 
 
 def _without_redis(addresses: Addresses, problem: UploadGateError, page: GatePage | UploadGateError) -> StatusView:

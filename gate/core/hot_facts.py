@@ -50,7 +50,8 @@ class SharedFeature(msgspec.Struct, frozen=True, gc=False):
 
     `risk` in [0, 1] is the risk of a new account there without any other evidence, `later_risk` that of an account that
     is a day old; None, as of an earlier worker, means the same risk. The fact expires at the begin of the day
-    `expires_day`, counted from 1970.
+    `expires_day`, counted from 1970. `salt_mark` tells under which salt the worker makes pseudonyms; an earlier worker
+    does not say.
     """
 
     kind: HotKind
@@ -60,6 +61,7 @@ class SharedFeature(msgspec.Struct, frozen=True, gc=False):
     risk: float
     expires_day: int
     later_risk: float | None = None
+    salt_mark: str = ""
 
     def risk_of(self, is_newborn: bool) -> float:
         """The risk that applies to an account."""
@@ -91,6 +93,8 @@ class HotFactTable:
         self.devices = self._by_kind[HotKind.DEVICE]
         self.networks = self._by_kind[HotKind.NETWORK]
         self.newcomers = self._by_kind[HotKind.NEWCOMER]
+        self.workers_salt = ""
+        """The mark of the salt under which the last fact that was heard was made; empty while none says."""
         self._day = 0
         self._by_worth: list[_Worth] = []
         """A heap with the worth of each held fact, empty until one must be dropped; it also has some of facts of before."""

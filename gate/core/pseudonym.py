@@ -85,6 +85,11 @@ class Pseudonyms:
         return hasher.hexdigest()
 
 
+def salt_mark(salt: bytes) -> str:
+    """Eight hex digits that tell a salt from others."""
+    return blake2b(blake2b(salt, digest_size=32).digest(), digest_size=4, person=b"salt").hexdigest()
+
+
 def _hasher(salt: bytes, kind: bytes) -> blake2b:
     """A hasher that has hashed its key. Copying it for each value is cheaper than making a new one.
 

@@ -27,7 +27,9 @@ class Acknowledgement:
     disk. `left` says that the process is stopping. `unreadable` counts the board's entries that the gate cannot read and
     does not obey. `recent` has, for each class, the gate's uploads of the last `recent_s` seconds (15 minutes at most):
     all, those let in, and of these the ones whose account scores as harmless. `lifted` are pauses of the board that the
-    break-glass file of the gate's host lifts: it does not obey those.
+    break-glass file of the gate's host lifts: it does not obey those. `salt` is the mark of the gate's salt, `workers_salt`
+    that of the workers whose hot facts it hears; either is empty where the gate does not say. `pauses_known` is false while
+    neither a server nor a snapshot has told the gate the pauses.
     """
 
     gate: str
@@ -46,6 +48,14 @@ class Acknowledgement:
     recent_s: int = 0
     store_us: int = 0
     lifted: tuple[str, ...] = ()
+    salt: str = ""
+    workers_salt: str = ""
+    pauses_known: bool = True
+
+    @property
+    def salt_differs(self) -> bool:
+        """True where the gate makes other pseudonyms than the workers: what these say of devices and networks meets nobody."""
+        return bool(self.salt and self.workers_salt) and self.salt != self.workers_salt
 
     @property
     def process(self) -> str:

@@ -37,6 +37,9 @@ class GateDocument(msgspec.Struct, frozen=True, omit_defaults=True):
     recent_s: int = 0
     store_us: int = 0
     lifted: list[str] = []
+    salt: str = ""
+    workers_salt: str = ""
+    pauses_known: bool = True
 
 
 _encode = msgspec.json.Encoder().encode
@@ -61,6 +64,9 @@ def encode_gate(said: Acknowledgement) -> bytes:
         recent_s=said.recent_s,
         store_us=said.store_us,
         lifted=list(said.lifted),
+        salt=said.salt,
+        workers_salt=said.workers_salt,
+        pauses_known=said.pauses_known,
     )
     return _encode({"version": VERSION, **msgspec.to_builtins(document)})
 
@@ -95,4 +101,7 @@ def decode_gate(data: bytes, acknowledged_at_us: int) -> Acknowledgement:
         recent_s=read.recent_s,
         store_us=read.store_us if 0 < read.store_us < MAX_TIME_US else 0,
         lifted=tuple(read.lifted),
+        salt=read.salt,
+        workers_salt=read.workers_salt,
+        pauses_known=read.pauses_known,
     )

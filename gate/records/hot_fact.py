@@ -3,10 +3,12 @@
 Key: `device:` or `network:` and the 16 hex digits of the pseudonym, or `newcomer:` and those of the seconds between creation
 and first upload up to which it holds. Value, or a tombstone where it is not hot any more:
 
-    {"accounts": 30, "established": 0, "risk": 0.776, "expires": "2026-12-03", "version": 1, "later_risk": 0.391}
+    {"accounts": 30, "established": 0, "risk": 0.776, "expires": "2026-12-03", "version": 1, "later_risk": 0.391,
+     "salt": "9c1f03ab"}
 
 `risk` holds for accounts up to a day old, `later_risk` for older ones; if it is absent, `risk` holds for them too.
-`expires` is the first day, in UTC, on which the fact does not hold. Fields of a newer version are passed over.
+`expires` is the first day, in UTC, on which the fact does not hold. `salt` tells the worker's salt from others. Fields of a
+newer version are passed over.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ MAX_BYTES: Final = 4_096
 _EPOCH: Final = date(1970, 1, 1).toordinal()
 _HEX: Final = frozenset("0123456789abcdef")
 _DIGITS: Final = 16
+MARK_CHARS: Final = 8
 _KINDS: Final = frozenset(kind.value for kind in HotKind)
 
 
@@ -42,6 +45,7 @@ class _HotFact(msgspec.Struct, gc=False):
     expires: date
     version: int = VERSION
     later_risk: float | msgspec.UnsetType = msgspec.UNSET
+    salt: str | msgspec.UnsetType = msgspec.UNSET
 
 
 _encode = msgspec.json.Encoder().encode
@@ -57,7 +61,9 @@ def encode_hot_fact(fact: SharedFeature) -> bytes:
     """The value of a fact."""
     expires = date.fromordinal(_EPOCH + fact.expires_day)
     later = msgspec.UNSET if fact.later_risk is None else round(fact.later_risk, 6)
-    return _encode(_HotFact(fact.accounts, fact.established, round(fact.risk, 6), expires, later_risk=later))
+    salt = fact.salt_mark or msgspec.UNSET
+    risk = round(fact.risk, 6)
+    return _encode(_HotFact(fact.accounts, fact.established, risk, expires, later_risk=later, salt=salt))
 
 
 def decode_hot_key(key: bytes | None) -> HotKey:
@@ -81,4 +87,5 @@ def decode_hot_fact(key: HotKey, value: bytes) -> SharedFeature:
     if read.version < 1 or not is_risk or not 0 <= read.established <= read.accounts:
         raise StateUnreadable("not a hot fact: a number in it cannot be true")
     expires_day = read.expires.toordinal() - _EPOCH
-    return SharedFeature(key.kind, key.hash, read.accounts, read.established, read.risk, expires_day, later)
+    salt = "" if read.salt is msgspec.UNSET else read.salt[:MARK_CHARS]
+    return SharedFeature(key.kind, key.hash, read.accounts, read.established, read.risk, expires_day, later, salt)

@@ -42,6 +42,8 @@ class Health:
         self._controls_age: Callable[[], float] | None = None
         self.lease_held: Callable[[], Mapping[tuple[str, str], int]] = dict
         """What this gate's leases hold, by entity and limit."""
+        self.salt_differs: Callable[[], bool] = lambda: False
+        """Whether the stream workers have another salt."""
         self._started_us = clock.now_us()
         self._registry = gate_registry(check.counts, self.gauges)
 
@@ -73,6 +75,7 @@ class Health:
             board_unreadable_parts=self._watch.unreadable_parts,
             policy=self._check.policy.hash,
             policy_refused=self._policy_problem is not None,
+            salt_differs=self.salt_differs(),
             dropped=self._dropped(),
             started_s=self._started_us / 1e6,
             cpu_s=times.user + times.system,
@@ -113,6 +116,7 @@ class Health:
                 "store_us": said.store_us,
                 "policy": self._check.policy.hash,
                 "policy_problem": self._policy_problem,
+                "salt_differs": self.salt_differs(),
                 "instances": self._check.instances,
             }
         )

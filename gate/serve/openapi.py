@@ -287,7 +287,7 @@ _PAGES: Final = {
     "Ready": _object(
         gate=_STRING, ready=_BOOLEAN, degraded=_BOOLEAN, account_store=_STRING, board=_STRING, board_age_s=_SECONDS,
         board_rev=_COUNT, board_digest=_STRING, board_latest=_STRINGS, board_lifted=_STRINGS, board_on_disk=_BOOLEAN,
-        store_us=_COUNT, policy=_STRING, policy_problem=_OR_NULL, instances=_COUNT,
+        store_us=_COUNT, policy=_STRING, policy_problem=_OR_NULL, salt_differs={"type": "boolean"}, instances=_COUNT,
     ),
     "Board": _object(
         version=_COUNT, rev=_COUNT, digest=_STRING, age_s=_SECONDS, store_answers=_BOOLEAN, on_disk=_BOOLEAN,

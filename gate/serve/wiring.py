@@ -21,11 +21,12 @@ from functools import lru_cache, partial
 from typing import Any
 
 from gate.app.check import Check
+from gate.app.compare_salt import CompareSalt
 from gate.app.hear_hot_facts import HearHotFacts
 from gate.app.leased_takes import LeasedTakes
 from gate.app.settle import Reports
 from gate.app.watch import Watch
-from gate.core.pseudonym import Pseudonyms
+from gate.core.pseudonym import Pseudonyms, salt_mark
 from gate.errors import SettingInvalid
 from gate.extras import install_extra
 from gate.metrics import Counts
@@ -167,7 +168,9 @@ async def _put_together(settings: Settings, loaded: PolicyFile, stack: AsyncExit
         loaded.policy, leased, clock, names, counts, time.perf_counter_ns, LocalBuckets, decisions,
         reports=reports, first_attempt=secrets.randbits(32), leases=leased,
     )  # fmt: skip
-    said = Acknowledgement(settings.name, settings.metrics, 0, 0, boot=secrets.token_hex(4))
+    said = Acknowledgement(
+        settings.name, settings.metrics, 0, 0, boot=secrets.token_hex(4), salt=salt_mark(settings.salt)
+    )
     snapshot, break_glass = BoardSnapshot(settings.board_snapshot), BreakGlassFile(settings.break_glass)
     watch = Watch(
         check, boards, clock, said, snapshot, break_glass, log.warning, draw=random.random, uptime=SystemUptime()
@@ -196,6 +199,9 @@ async def _start_in_background(settings: Settings, stack: AsyncExitStack, parts:
     await stack.enter_async_context(in_background(parts.in_force.watch, "policy file"))
     await stack.enter_async_context(in_background(tokens.watch, "service tokens"))
     await _hear_hot_facts(settings, stack, HearHotFacts(parts.check.hot, parts.clock))
+    comparing = CompareSalt(salt_mark(settings.salt), parts.check.hot, log.warning)
+    parts.health.salt_differs = lambda: comparing.differs
+    await stack.enter_async_context(in_background(comparing.run, "salt"))
 
 
 def _apps(settings: Settings, parts: _Parts, tokens: TokensInForce) -> list[GateApp | AdminApp]:

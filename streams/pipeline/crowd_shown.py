@@ -6,7 +6,7 @@ A batch of many uploads is noted as columns, which costs less; of few uploads ea
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from streams.pipeline.folding import COLUMNS, WIDTH, CrowdShown
 from streams.pipeline.reading import EventBatch
 
 Numbers = NDArray[np.uint64]
+T = TypeVar("T", bound=np.generic)
 
 
 class Joined(NamedTuple):
@@ -70,25 +71,25 @@ def show_campaigns(
     popular = campaigns.popular
     popular.know(hosts)
     linked = shown.rows[WIDTH - 1 :: WIDTH]
+    owners, firm = _of_each_upload(column_of(shown.numbers), shown), shown.firm
     for place in [place for place, host in enumerate(linked) if host]:
-        at_us = shown.rows[place * WIDTH]
-        popular.note(linked[place], shown.owners[place], at_us, shown.established[place])
-    firm = shown.firm
+        owner = int(owners[place])
+        popular.note(linked[place], owner, shown.rows[place * WIDTH], owner in firm)
     return Joined(
         read.accounts,
         campaigns.read(read.uploads, read.times, hosts, firm),
         read.times,
-        [event.account.id in firm for event in read.uploads] if firm else [False] * len(read.uploads),
+        [account in firm for account in read.accounts] if firm else [False] * len(read.accounts),
     )
 
 
 def note_shown(crowd: Crowd, partition: int, shown: CrowdShown, joined: Joined | None) -> None:
     """Count what accounts of the partition showed."""
-    if len(shown.owners) < MANY:
+    if len(shown.rows) < MANY * WIDTH:
         _note_each(crowd, partition, shown, joined)
         return
-    rows, owners = column_of(shown.rows).reshape(-1, WIDTH), column_of(shown.owners)
-    established = np.array(shown.established, np.bool_)
+    rows, owners = column_of(shown.rows).reshape(-1, WIDTH), _of_each_upload(column_of(shown.numbers), shown)
+    established = _of_each_upload(np.array(shown.established, np.bool_), shown)
     days = rows[:, 0] // np.uint64(DAY_US)
     is_again = (owners[1:] == owners[:-1]) & (days[1:] == days[:-1])
     by_kind = {}
@@ -105,16 +106,24 @@ def note_shown(crowd: Crowd, partition: int, shown: CrowdShown, joined: Joined |
 
 
 def _note_each(crowd: Crowd, partition: int, shown: CrowdShown, joined: Joined | None) -> None:
-    for place, (owner, established) in enumerate(zip(shown.owners, shown.established, strict=True)):
-        at_us, *features = shown.rows[place * WIDTH : (place + 1) * WIDTH]
-        for kind, value in zip(COLUMNS, features, strict=True):
-            if value:
-                crowd.note(partition, kind, value, owner, at_us, established)
+    at = 0
+    for owner, uploads, established in zip(shown.numbers, shown.uploads, shown.established, strict=True):
+        for _ in range(uploads):
+            at_us, *features = shown.rows[at : at + WIDTH]
+            at += WIDTH
+            for kind, value in zip(COLUMNS, features, strict=True):
+                if value:
+                    crowd.note(partition, kind, value, owner, at_us, established)
     if joined is not None:
         accounts, campaigns, times, firm = joined
         for kind, (numbers, places) in campaigns.items():
             for number, place in zip(numbers, places, strict=True):
                 crowd.note(partition, kind, number, accounts[place], times[place], firm[place])
+
+
+def _of_each_upload(of_accounts: NDArray[T], shown: CrowdShown) -> NDArray[T]:
+    """A column of the accounts as one of their uploads."""
+    return np.repeat(of_accounts, np.array(shown.uploads, np.intp))
 
 
 def _without_repeats(values: Numbers, is_again: NDArray[np.bool_]) -> Numbers:

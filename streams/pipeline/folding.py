@@ -7,7 +7,7 @@ one are read, and take their place in the processor's cache.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Set
 from typing import Final, NamedTuple
 
 from streams.core.crowd import CONTENT, DEVICE, HOST, IP, account_number
@@ -18,7 +18,7 @@ from streams.core.features import FactFeatures
 from streams.core.fold import KeyedHashes, fold
 from streams.core.weblinks import WebLinks
 from streams.pipeline.effects import DroppedFields, EventCounts
-from streams.pipeline.reading import ReadEvent, ReadUpload
+from streams.pipeline.reading import ReadEvent, ReadEvents
 
 ReadsFacts = Callable[[Facts], FactFeatures]
 COLUMNS: Final = (IP, DEVICE, CONTENT, HOST)
@@ -27,18 +27,19 @@ WIDTH: Final = 1 + len(COLUMNS)
 
 
 class CrowdShown(NamedTuple):
-    """The accounts that showed anything, with their 32-bit numbers.
+    """The accounts that showed anything, with their 32-bit numbers, the number of each one's uploads, and whether it is
+    established. `firm` are the numbers of those that are.
 
-    `rows` has a row for each upload: when (µs), then one feature of each of `COLUMNS`, 0 where there is none. `owners` has
-    the number of each row's account, and `established` says whether it is. `firm` are the accounts that are.
+    `rows` has a row for each upload, in the order of the accounts: when (µs), then one feature of each of `COLUMNS`, 0
+    where there is none.
     """
 
     accounts: list[str]
     numbers: list[int]
-    rows: list[int]
-    owners: list[int]
+    uploads: list[int]
     established: list[bool]
-    firm: Set[str] = frozenset()
+    rows: list[int]
+    firm: Set[int] = frozenset()
 
 
 class FoldedBatch:
@@ -65,18 +66,19 @@ class FoldedBatch:
         self.packed: dict[str, bytes] = {}
         self.features: dict[str, FactFeatures] = {}
         self.latest_us = 0
-        self._firm: set[str] = set()
+        self._firm: set[int] = set()
         self.shown = CrowdShown([], [], [], [], [], self._firm)
         self._plain = self._duplicates = self._late = 0
         self._others: list[ReadEvent] = []
 
-    def fold(self, places: Mapping[str, Iterable[int]], events: Sequence[ReadUpload]) -> list[str]:
+    def fold(self, places: Mapping[str, Iterable[int]], read: ReadEvents) -> list[str]:
         """Fold each account's events, those at its `places`; returns the accounts for which that raises.
 
         Of such an account nothing is kept. Raises msgspec.DecodeError for a state that cannot be read.
         """
         states, hashes, web, of_facts = self._states.get, self._hashes, self._web, self._of_facts
         rows, latest_us = self.shown.rows, self.latest_us
+        events, captions, link_odds = read
         failed: list[str] = []
         for account, at in places.items():
             facts = unpack(states(account))
@@ -85,17 +87,17 @@ class FoldedBatch:
             others: list[ReadEvent] = []
             try:
                 for place in at:
-                    read, caption, link_odds = events[place]
-                    event, at_us, offset, value, unknown_fields, dropped, is_attempt, may_link = read
+                    event, at_us, offset, value, unknown_fields, dropped, is_attempt, may_link = events[place]
                     broken = malformed(dropped) if dropped else 0
                     if not fold(
-                        facts, event, at_us, offset, value, hashes, web, broken, caption, link_odds, rows, may_link
-                    ):
+                        facts, event, at_us, offset, value, hashes, web, broken,
+                        captions[place], link_odds[place], rows, may_link,
+                    ):  # fmt: skip
                         duplicates += 1
                     elif is_attempt and not unknown_fields and not dropped:
                         plain += 1
                     else:
-                        others.append(read)
+                        others.append(events[place])
                 if plain or others:
                     packed, features, is_firm = pack(facts), of_facts(facts), is_established(facts)
                     self.packed[account] = packed
@@ -117,18 +119,14 @@ class FoldedBatch:
 
     def _note(self, account: str, uploads: int, is_firm: bool) -> None:
         """The account showed the crowd something, in so many uploads."""
-        accounts, numbers, _, owners, established, _ = self.shown
+        accounts, numbers, uploads_of_each, established, _, _ = self.shown
         number = self._number_of(account)
         accounts.append(account)
         numbers.append(number)
+        uploads_of_each.append(uploads)
+        established.append(is_firm)
         if is_firm:
-            self._firm.add(account)
-        if uploads == 1:  # nearly all, where there are many accounts
-            owners.append(number)
-            established.append(is_firm)
-        else:
-            owners += [number] * uploads
-            established += [is_firm] * uploads
+            self._firm.add(number)
 
     def put_in_order(self, accounts: Iterable[str]) -> None:
         """Have the accounts in the order of `accounts`, which has all of them."""
@@ -156,16 +154,16 @@ class BatchFold:
     def __init__(
         self,
         places: Mapping[str, Iterable[int]],
-        events: Sequence[ReadUpload],
+        events: ReadEvents,
         begin: Callable[[], FoldedBatch],
-        sorted_out: Callable[[str], Sequence[ReadUpload]],
+        sorted_out: Callable[[str], ReadEvents],
     ) -> None:
         """`sorted_out` gives the events of an account that raise nothing, and reports the others."""
         self._places = places
         self._events = events
         self._begin = begin
         self._sorted_out = sorted_out
-        self._of_raising: dict[str, Sequence[ReadUpload]] = {}
+        self._of_raising: dict[str, ReadEvents] = {}
 
     def fold(self, raising: Iterable[str] = ()) -> FoldedBatch:
         """The batch. The scoring of the accounts `raising` raised after it was folded before."""
@@ -178,7 +176,7 @@ class BatchFold:
         for account in folded.fold(places, self._events):
             sorted_out[account] = self._sorted_out(account)
         for account, events in sorted_out.items():
-            if folded.fold({account: range(len(events))}, events):
+            if folded.fold({account: range(len(events.events))}, events):
                 raise RuntimeError("events of an account that were folded one by one could not be folded together")
         if sorted_out:
             folded.put_in_order(self._places)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from hashlib import blake2b
 
-from gate.core.pseudonym import Pseudonyms
+from gate.core.pseudonym import Pseudonyms, salt_mark
 from streams.core.crowd import AccountNumbers
 
 MAX_REMEMBERED = 1 << 13
@@ -47,11 +47,6 @@ def account_numbers(salt: bytes, most: int = MAX_ACCOUNTS) -> AccountNumbers:
     """The numbers of accounts under one salt, equal in all processes that have it."""
     numbers = Remembered(partial(_number, _hasher(salt, 4, b"account")), most)
     return AccountNumbers(numbers.__getitem__, salt_mark(salt))
-
-
-def salt_mark(salt: bytes) -> str:
-    """Eight hex digits that tell a salt from others."""
-    return _hasher(salt, 4, b"salt").hexdigest()
 
 
 def _hasher(salt: bytes, size: int, kind: bytes) -> blake2b:

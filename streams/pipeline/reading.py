@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
@@ -46,9 +46,22 @@ class ReadEvent(NamedTuple):
     may_link: bool
 
 
-ReadUpload = tuple[ReadEvent, CaptionNumbers | None, int | None]
-"""An event with the numbers of its caption where captions are read, and the log odds of its worst link where a link model
-reads them."""
+class ReadEvents(NamedTuple):
+    """Events, the numbers of each one's caption where captions are read, and the log odds of its worst link where a link
+    model reads them: three sequences of one length, since a tuple for each event would take time to make and to free."""
+
+    events: Sequence[ReadEvent]
+    captions: Sequence[CaptionNumbers | None]
+    link_odds: Sequence[int | None]
+
+    def only(self, places: Sequence[int]) -> ReadEvents:
+        """Those at these places."""
+        events, captions, link_odds = self
+        return ReadEvents(
+            [events[place] for place in places],
+            [captions[place] for place in places],
+            [link_odds[place] for place in places],
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +88,8 @@ class Readers(NamedTuple):
     captions: ReadsCaptions | None = None
     links: ReadsLinks | None = None
 
-    def read(self, batch: EventBatch) -> list[ReadUpload]:
-        """Each event with the numbers of its caption and the log odds of its worst link, where they are read."""
+    def read(self, batch: EventBatch) -> ReadEvents:
+        """The events with the numbers of their captions and the log odds of their worst links, where they are read."""
         captions: list[CaptionNumbers | None] = [None] * len(batch.events)
         odds: list[int | None] = [None] * len(batch.events)
         places, texts = batch.texts
@@ -85,7 +98,7 @@ class Readers(NamedTuple):
         places, links = batch.links
         if self.links is not None and links:
             _put(odds, places, self.links.read(links))
-        return list(zip(batch.events, captions, odds, strict=True))
+        return ReadEvents(batch.events, captions, odds)
 
 
 def read_events(
@@ -143,12 +156,19 @@ def read_events(
     return EventBatch(events, by_account, uploads, times, accounts, (with_text, texts), (with_link, linking))
 
 
-def read_again(account: str, batch: Sequence[Record], readers: Readers) -> Iterator[ReadUpload]:
+def read_again(account: str, batch: Sequence[Record], readers: Readers) -> ReadEvents:
     """The account's readable events, each read once more and by itself."""
     key = account.encode()
+    events: list[ReadEvent] = []
+    captions: list[CaptionNumbers | None] = []
+    link_odds: list[int | None] = []
     for record in batch:
         if record.key == key:
-            yield from readers.read(read_events([record], ("", 0), []))
+            again = readers.read(read_events([record], ("", 0), []))
+            events += again.events
+            captions += again.captions
+            link_odds += again.link_odds
+    return ReadEvents(events, captions, link_odds)
 
 
 def _put(whole: list[T], places: Sequence[int], values: Sequence[T]) -> None:

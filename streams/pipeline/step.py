@@ -39,7 +39,7 @@ from streams.pipeline.effects import (
 )
 from streams.pipeline.folding import BatchFold, FoldedBatch
 from streams.pipeline.reading import MAX_KEPT_BYTES as MAX_KEPT_BYTES
-from streams.pipeline.reading import Readers, ReadUpload, read_again, read_events
+from streams.pipeline.reading import Readers, ReadEvents, read_again, read_events
 from streams.pipeline.reading import Record as Record
 from streams.pipeline.stamps import Stamps
 from streams.pipeline.unprocessable import Unprocessable, parted
@@ -81,7 +81,7 @@ def process(
     stamped = partial(_plain, epoch) if stamps is None else stamps.stamp
     scoring = Scoring(crowd, scorecard, stamped, now_us, acts, campaigns)
 
-    def sorted_out(account: str) -> list[ReadUpload]:
+    def sorted_out(account: str) -> ReadEvents:
         events = read_again(account, batch, readers)
         good, bad = parted(states.get(account), events, hashes, web, partial(scoring.check, account))
         dead.extend(_unprocessable(origin, account, bad))

@@ -6,14 +6,14 @@ do not have that cost.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import NamedTuple
 
 from streams.core.events import malformed
 from streams.core.facts import Facts, pack, unpack
 from streams.core.fold import KeyedHashes, fold
 from streams.core.weblinks import WebLinks
-from streams.pipeline.reading import ReadEvent, ReadUpload
+from streams.pipeline.reading import ReadEvent, ReadEvents
 
 
 class Unprocessable(NamedTuple):
@@ -25,20 +25,19 @@ class Unprocessable(NamedTuple):
 
 def parted(
     state: bytes | None,
-    events: Iterable[ReadUpload],
+    events: ReadEvents,
     hashes: KeyedHashes,
     web: WebLinks,
     check: Callable[[Facts], object],
-) -> tuple[list[ReadUpload], list[Unprocessable]]:
+) -> tuple[ReadEvents, list[Unprocessable]]:
     """The events of one account that can be folded, and those that cannot, or after which `check` of the facts raises.
 
     An event that was folded before is among the former. Raises msgspec.DecodeError for a state that cannot be read.
     """
     facts = unpack(state)
-    good: list[ReadUpload] = []
+    good: list[int] = []
     bad: list[Unprocessable] = []
-    for one in events:
-        read, caption, link_odds = one
+    for place, (read, caption, link_odds) in enumerate(zip(*events, strict=True)):
         before = pack(facts)
         broken = malformed(read.dropped) if read.dropped else 0
         try:
@@ -51,5 +50,5 @@ def parted(
             bad.append(Unprocessable(read, type(error).__name__))
             facts = unpack(before)
         else:
-            good.append(one)
-    return good, bad
+            good.append(place)
+    return events.only(good), bad

@@ -34,8 +34,8 @@ from streams.worker.changelog import RESTORE
 from streams.worker.chores import Chore
 from streams.worker.commit import Owner
 from streams.worker.garbage import no_collections
+from streams.worker.lag import ACT_WITHIN_RECORDS, acts
 from streams.worker.partition import Event, Partition
-from streams.worker.settings import ACT_WITHIN_RECORDS
 
 log = logging.getLogger("upload_gate.worker")
 
@@ -104,7 +104,7 @@ class Folding:
         effects: Effects | None = None
         try:
             if not fetch.records:
-                effects = self._chore(owner, self._acts(partition.behind))
+                effects = self._chore(owner, acts(partition.behind, self._act_within_records))
                 if effects is not None:
                     self._note_lagging(owner, effects, partition.behind)
                     await owner.act(effects, started)
@@ -126,11 +126,8 @@ class Folding:
         else:
             partition.of_owner(owner, Event.FOLDED)
 
-    def _acts(self, behind: int) -> bool:
-        return behind <= self._act_within_records
-
     def _note_lagging(self, owner: Owner, effects: Effects, behind: int) -> None:
-        if not self._acts(behind):
+        if not acts(behind, self._act_within_records):
             owner.chores.lagged([score.account for score, _ in effects.scores], effects.next_offset)
 
     def _chore(self, owner: Owner, acts: bool) -> Effects | None:
@@ -186,7 +183,7 @@ class Folding:
                 owner.epoch,
                 self._now_us(),
                 owner.stamps,
-                self._acts(fetch.behind),
+                acts(fetch.behind, self._act_within_records),
                 self._backfill,
                 self._campaigns,
                 self._captions,

@@ -19,6 +19,7 @@ import faust
 import faust.app
 from prometheus_client import CollectorRegistry
 
+from gate.core.pseudonym import salt_mark
 from gate.records.kafka_address import parse_kafka_address
 from gate.records.topics import Topics
 from gate.stores.kafka.connection import connection
@@ -29,7 +30,7 @@ from streams.core.models.alphabet import build_alphabet
 from streams.files.model_directory import Models
 from streams.files.public_suffixes import load_web_links
 from streams.pipeline.effects import Effects
-from streams.pipeline.hashes import account_numbers, salt_mark
+from streams.pipeline.hashes import account_numbers
 from streams.pipeline.step import process
 from streams.worker.agents import Folding, declare_agents
 from streams.worker.assignment import Partitions

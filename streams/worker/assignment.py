@@ -20,12 +20,12 @@ from streams.worker.breaker import BreakerVerdict
 from streams.worker.changelog import Accounts
 from streams.worker.commit import Hooks, Misplaced, Owner, Where, kind_of
 from streams.worker.continuity import LogChange
+from streams.worker.lag import ACT_WITHIN_RECORDS, acts
 from streams.worker.metrics import WorkerMetrics
 from streams.worker.one_filler import OneFiller
 from streams.worker.outage import Outage
 from streams.worker.partition import Event, Partition, State
 from streams.worker.scores_to_redis import PUT_WITHIN_S, UNKNOWN_MARK, ScoresToRedis, within
-from streams.worker.settings import ACT_WITHIN_RECORDS
 
 log = logging.getLogger("upload_gate.worker")
 
@@ -234,7 +234,7 @@ class Partitions:
 
     def _may_rescore(self, number: int) -> bool:
         partition = self._all.get(number)
-        return self._knows_others() and partition is not None and partition.behind <= self._act_within_records
+        return self._knows_others() and partition is not None and acts(partition.behind, self._act_within_records)
 
     async def prepare(self, owner: Owner) -> None:
         """See Around. Waits for the counts and campaigns of all partitions, so that no account's first score lacks its own.

@@ -66,7 +66,7 @@ class Misplaced(UploadGateError):
 @dataclass(frozen=True, slots=True)
 class Where:
     """The cluster, the topics and the consumer group that owners work in. `salt_mark` tells the salt of hashes from others
-    (`hashes.salt_mark`); it is empty where that does not matter."""
+    (`gate.core.pseudonym.salt_mark`); it is empty where that does not matter."""
 
     bootstrap: str
     topics: Topics

@@ -31,6 +31,7 @@ from streams.core.scorecard import Scorecard
 from streams.worker import newcomer_facts
 from streams.worker.assignment import Partitions
 from streams.worker.commit import Where
+from streams.worker.lag import acts
 from streams.worker.newcomer_facts import NewcomerRecords, Record
 from streams.worker.partition import Partition
 from streams.worker.settings import WorkerSettings
@@ -58,10 +59,11 @@ class MakesRecords(Protocol):
 
 
 class HotFactRecords:
-    """Makes the records of changed hot facts. No I/O; used by one thread."""
+    """Makes the records of changed hot facts. No I/O; used by one thread. `salt_mark` tells the salt of the hashes."""
 
-    def __init__(self, crowd: Crowd, scorecard: Scorecard, partitions: int) -> None:
+    def __init__(self, crowd: Crowd, scorecard: Scorecard, partitions: int, salt_mark: str = "") -> None:
         self._crowd = crowd
+        self._salt_mark = salt_mark
         self._scorecard = scorecard
         self._partitions = partitions
         # a feature that so few accounts share that it does not earn the least risk takes no place among the hot ones
@@ -133,7 +135,7 @@ class HotFactRecords:
         later = earned_risk(self._scorecard, kind, fact.accounts, fact.established, NEWBORN_US)
         expires = today + min(KINDS[kind].days, LONGEST_DAYS - 1)  # it is published again long before that
         return encode_hot_fact(
-            SharedFeature(_KINDS[kind], hash_, fact.accounts, fact.established, risk, expires, later)
+            SharedFeature(_KINDS[kind], hash_, fact.accounts, fact.established, risk, expires, later, self._salt_mark)
         )
 
 
@@ -213,7 +215,7 @@ class HotFactPublisher(Service):
 def acting(mine: Sequence[Partition], within: int) -> Collection[int]:
     """The partitions whose features are published: all of `mine`, or none if one is, or may be, over `within` records
     behind."""
-    if any(partition.behind > within or not partition.has_opened for partition in mine):
+    if not all(acts(partition.behind, within) and partition.has_opened for partition in mine):
         return ()
     return {partition.number for partition in mine}
 
@@ -231,7 +233,10 @@ def hot_fact_publisher(
             await redis.close()
 
     return HotFactPublisher(
-        [HotFactRecords(crowd, scorecard, where.topics.partitions), NewcomerRecords(crowd, scorecard)],
+        [
+            HotFactRecords(crowd, scorecard, where.topics.partitions, where.salt_mark),
+            NewcomerRecords(crowd, scorecard, where.salt_mark),
+        ],
         lambda: acting(partitions.mine, settings.act_within_records),
         where.topics.partitions,
         [kafka] if redis is None else [kafka, redis],

@@ -22,9 +22,10 @@ Record = tuple[bytes, bytes | None]
 
 
 class NewcomerRecords:
-    """Makes the records. No I/O; used by one thread. `crowd` knows the day."""
+    """Makes the records. No I/O; used by one thread. `crowd` knows the day, `salt_mark` tells the worker's salt."""
 
-    def __init__(self, crowd: Crowd, scorecard: Scorecard) -> None:
+    def __init__(self, crowd: Crowd, scorecard: Scorecard, salt_mark: str = "") -> None:
+        self._salt_mark = salt_mark
         self._crowd = crowd
         self._base_rate = scorecard.base_rate
         self._risks = newcomer_risks(scorecard)
@@ -46,4 +47,7 @@ class NewcomerRecords:
         key = encode_hot_key(HotKind.NEWCOMER, name)
         if risk < LEAST_RISK or risk <= self._base_rate:
             return key, None
-        return key, encode_hot_fact(SharedFeature(HotKind.NEWCOMER, name, 0, 0, risk, today + LONGEST_DAYS - 1))
+        expires = today + LONGEST_DAYS - 1
+        return key, encode_hot_fact(
+            SharedFeature(HotKind.NEWCOMER, name, 0, 0, risk, expires, salt_mark=self._salt_mark)
+        )

@@ -11,12 +11,12 @@ from gate.errors import SettingInvalid
 from gate.records.kafka_address import WRITE, read_kafka_address
 from gate.settings import DEFAULT_PORTS, DEFAULT_PREFIX, DEFAULT_SALT
 from streams.core.crowd import WINDOW_US
+from streams.worker.lag import ACT_WITHIN_RECORDS
 
 SESSION_TIMEOUT_MS = 6_000
 FORGET_AFTER = "180d"
 FORGET_AFTER_LEAST_US = WINDOW_US + DAY_US
 """An account that counts in the crowd is never forgotten."""
-ACT_WITHIN_RECORDS = 50_000
 LOOPBACK = "127.0.0.1"
 METRICS_PORT = DEFAULT_PORTS["worker"]
 

@@ -61,6 +61,7 @@ class Gate:
     accounts: MemoryAccountStore | RedisAccountStore
     app: GateApp
     admin_app: AdminApp
+    health: Health
 
     async def post(self, path: str, body: object, **headers: str) -> Reply:
         """POST a body: bytes as they are, anything else as JSON."""
@@ -105,7 +106,7 @@ async def running_gate(
             serving(admin_app, admin_port),
         ):
             numbers = port.getsockname()[1], admin_port.getsockname()[1]
-            yield Gate(*numbers, check, watch, boards, accounts, app, admin_app)
+            yield Gate(*numbers, check, watch, boards, accounts, app, admin_app, health)
 
 
 async def ask(port: int, method: str, path: str, body: bytes, headers: dict[str, str]) -> Reply:

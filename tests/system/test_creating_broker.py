@@ -20,8 +20,11 @@ from gate.ports.audit import AuditEntry, AuditOutcome
 from gate.records.topics import Topics
 from gate.stores.disk.audit_file import AuditFile
 from gate.stores.kafka.audit import read_audit, send_unsent
+from gate.stores.kafka.decisions import KafkaDecisionLog
+from gate.stores.kafka.events import EventProducer
 from gate.stores.kafka.topic_settings import unlike
-from gate.stores.kafka.topics import declare
+from gate.stores.kafka.topics import declare, shapes
+from tests.contract.test_decision_log import AT_US, DECISION, REQUEST, running
 from tests.waiting import eventually
 from tests.workers import worker_of
 
@@ -82,6 +85,32 @@ async def test_a_command_creates_no_topic_that_a_worker_has_not_created(
 
     assert await topics_of(creating_kafka) == before
     assert "nobody." in done.stderr or words == "dlq list"
+
+
+async def test_decisions_wait_for_a_topic_that_has_its_partitions(
+    creating_kafka: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    topics = Topics("decided.")
+    async with running(KafkaDecisionLog(creating_kafka, topics.decisions.name)) as log:
+        log.record(REQUEST, DECISION, AT_US)
+        await eventually(lambda: "has no topic decided.gate.decisions.v1" in caplog.text)
+        before = await topics_of(creating_kafka)
+        await declare(creating_kafka, topics)
+        await eventually(lambda: log.stats.published == 1, timeout_s=30.0)
+
+    _, known = await shapes(creating_kafka, [topics.decisions.name])
+    assert topics.decisions.name not in before
+    assert known[topics.decisions.name].partitions == topics.decisions.partitions
+    assert (log.stats.dropped, log.stats.faults) == (0, 0)
+
+
+async def test_events_are_sent_to_no_topic_that_a_broker_would_create(creating_kafka: str) -> None:
+    topics = Topics("unborn.")
+
+    with pytest.raises(StoreUnavailable, match=r"has no topic unborn\.uploads\.events\.v1\. Start a worker first"):
+        await EventProducer(creating_kafka, topics).start()
+
+    assert topics.events.name not in await topics_of(creating_kafka)
 
 
 async def test_the_audit_log_waits_on_disk_for_a_topic_that_keeps_it_for_ever(

@@ -575,6 +575,43 @@ def test_status_names_the_pauses_that_a_gates_host_lifts() -> None:
 
 
 @pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ({"salt": "aa", "workers_salt": "bb"}, "SALT DIFFERS FROM THE WORKERS', policy aaaa"),
+        ({"salt": "aa", "workers_salt": "aa"}, "heard 0.0 s ago, policy aaaa"),
+        ({"salt": "aa"}, "heard 0.0 s ago, policy aaaa"),
+        ({"workers_salt": "bb"}, "heard 0.0 s ago, policy aaaa"),
+        ({"pauses_known": False}, "KNOWS NO PAUSES, policy aaaa"),
+    ],
+)
+def test_status_names_each_gate_with_another_salt_than_the_workers_or_without_pauses(
+    said: dict[str, object], shown: str
+) -> None:
+    board = Board({"p-1": PAUSE})
+    gate = Acknowledgement("g-1", "http://g-1", 7, NOON_US, digest=board_digest(board), policy="aaaa")
+    gate = replace(gate, **said)  # type: ignore[arg-type]
+    view = status_view.StatusView("redis", board, 7, (gate,), NOON_US)
+
+    (line,) = (line for line in status.status_lines(view, "aaaa", HERE, 200) if line.startswith("gate g-1"))
+    (told,) = status._json(view, "aaaa", HERE)["gates"]  # type: ignore[misc]  # the JSON's parts have no types
+
+    assert line.endswith(shown)
+    assert told["salt_differs"] is ("SALT" in shown)
+    assert told["pauses_known"] is ("KNOWS" not in shown)
+
+
+def test_status_says_that_gates_have_different_salts_and_names_some() -> None:
+    gates = [
+        Acknowledgement(f"g-{n}", "http://g", 7, NOON_US, salt=salt) for n, salt in enumerate(("aa", "", "bb", "aa"))
+    ]
+
+    (note,) = status_view._other_salts(gates)
+
+    assert "such as g-2, g-3:" in note
+    assert status_view._other_salts(gates[:2]) == ()
+
+
+@pytest.mark.parametrize(
     ("ahead_us", "shown", "not_held"),
     [
         (HOUR_US, "CLOCK 1h AHEAD, DOES NOT HOLD p-1 BY ITS CLOCK, policy aaaa", ["p-1"]),

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
 from gate.app.converge import Convergence, GateResult, GateState
 from gate.app.operate import Operate
+from gate.cli.in_threads import in_threads
 from gate.cli.obedience import convergence_json, query_unheard
 from gate.core.pause.entry import Pause
 from gate.core.pause.scope import Action, Scope
@@ -16,6 +19,7 @@ from gate.local.free_port import free_port
 from gate.ports.boards import Acknowledgement
 from gate.stores.memory.boards import MemoryBoardStore
 from tests.pages import page
+from tests.waiting import eventually
 
 CHANGE = Pause("p-1", 7, Scope(), Action.STOP, "raid", "", "ann", None, 2_000_000_000_000_000)
 
@@ -140,6 +144,47 @@ async def test_a_gate_that_was_silent_for_more_than_five_minutes_counts_if_it_st
     assert [(gate.said.gate, gate.obeys) for gate in result.gates] == [("g-cut-off", False), ("g-live", True)]
     assert not result.complete
     assert quiet == []
+
+
+async def test_every_gate_that_was_silent_is_queried_however_many_there_are() -> None:
+    queried: set[str] = set()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        queried.add((await reader.readuntil(b"\r\n\r\n")).split(b"/")[1].decode())
+        writer.close()
+
+    names = {f"g-{n:03}" for n in range(150)}
+    async with await asyncio.start_server(answer, "127.0.0.1", 0, backlog=512) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        silent = [Acknowledgement(name, f"{url}/{name}", 6, 0) for name in names]
+        lately = [unheard(name, f"{url}/{name}") for name in ("h-0", "h-1")]
+        _, quiet = await query_unheard(waited(*lately), 0.0, silent)
+        await eventually(lambda: queried == names | {"h-0", "h-1"})
+
+    assert [said.gate for said in quiet] == ["h-0", "h-1"]
+
+
+async def test_so_many_calls_as_may_run_at_once_and_one_that_does_not_end_holds_up_none() -> None:
+    lock, running, most = threading.Lock(), 0, 0
+    both, never = threading.Barrier(2), threading.Event()
+
+    def counted() -> int:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        both.wait()  # two at a time, or none goes on
+        with lock:
+            running -= 1
+        return 1
+
+    results = await in_threads([counted] * 20, 2, 60.0)
+    late = await in_threads([never.wait, lambda: True], 1, 0.01)
+    never.set()
+
+    assert results == [1] * 20
+    assert most == 2
+    assert late == [None, True]
 
 
 async def test_the_lapsed_gates_are_those_of_the_last_hour_that_neither_left_nor_came_back() -> None:

@@ -18,8 +18,7 @@ from tests.unit.test_name_campaigns import LURES, Worker, linking, lookalikes
 from tests.unit.test_name_campaigns import model as model  # the fixture
 
 CITY = "zwolgrad"
-# no three of them end alike: a run over the edge of the word, as "ts-zwo", would be in three names and is in no word
-TOPICS = ("cafe", "run", "jobs", "mops", "taxi", "sail", "noir", "hub", "pets", "vets", "zoo", "folk")
+TOPICS = ("cafe", "run", "jobs", "mops", "taxi", "sail", "noir", "hub", "pets", "vets", "arts", "folk")
 LOCAL_SITES = [f"{CITY}-news.example", f"visit{CITY}.example", f"{CITY}.live.example", f"radio-{CITY}.example"]
 
 
@@ -32,13 +31,12 @@ class Platform(Worker):
         shown = [linking(f"{name}-{n}", host) for n in range(established) for host in hosts] or [
             linking(f"{name}-{n}", host) for n, host in enumerate(hosts)
         ]
-        members = {account for account, _ in shown} if established else set()
+        members = {account_number(account) for account, _ in shown} if established else set()
         for account, event in shown:
             number = {host: number_of(host) for host in hosts}
             for host in event.links:
-                self.campaigns.popular.note(
-                    number[host.split("/")[2]], account_number(account), at_us, account in members
-                )
+                owner = account_number(account)
+                self.campaigns.popular.note(number[host.split("/")[2]], owner, at_us, owner in members)
             self.campaigns.read([event], [at_us], number, members)
 
 
@@ -66,6 +64,26 @@ def test_a_word_that_popular_sites_share_makes_no_campaign_and_made_one_before(
 
     assert elsewhere >= LEAST_ODDS
     assert campaign_of(platform, new_sites()) == 0.0
+
+
+@pytest.mark.parametrize("hosts", [("{0}-{1}", "5{0}-{1}", "my{0}-{1}"), ("{1}{0}", "{1}{0}-2", "my{1}{0}")])
+@pytest.mark.parametrize("beside", ["s", "ts", "ets", "jets", "quay"])
+def test_a_run_over_the_edge_of_a_local_word_makes_no_campaign(
+    platform: Platform, model: NameModel, hosts: tuple[str, ...], beside: str
+) -> None:
+    sites = [f"{host.format(beside, CITY)}.example" for host in hosts]
+    elsewhere = campaign_of(Platform(model), sites)
+
+    platform.shows(LOCAL_SITES, established=LEAST_ESTABLISHED)
+
+    assert elsewhere >= LEAST_ODDS
+    assert campaign_of(platform, sites) == 0.0
+
+
+def test_lookalikes_that_carry_a_local_word_are_still_a_campaign_of_their_brand(platform: Platform) -> None:
+    platform.shows(LOCAL_SITES, established=LEAST_ESTABLISHED)
+
+    assert campaign_of(platform, [f"{lure}-quivotrade-{CITY}.example" for lure in LURES[:6]]) >= LEAST_ODDS
 
 
 @pytest.mark.parametrize(

@@ -349,8 +349,9 @@ def test_a_gates_page_reads_back_as_the_pauses_it_shows() -> None:
 
 def test_an_acknowledgement_reads_back_as_written_with_the_stores_time() -> None:
     said = Acknowledgement(
-        "g-1", "http://g", 7, 0, "boot", "digest", ("p-1@3#0",), 5, "policy", on_disk=False, left=True, unreadable=2
-    )
+        "g-1", "http://g", 7, 0, "boot", "digest", ("p-1@3#0",), 5, "policy", on_disk=False, left=True, unreadable=2,
+        salt="0a1b2c3d", workers_salt="4e5f6071", pauses_known=False,
+    )  # fmt: skip
 
     assert decode_gate(encode_gate(said), 9) == replace(said, acknowledged_at_us=9)
     assert json.loads(encode_gate(Acknowledgement("g", "u", 0, 0)))["version"] == 1

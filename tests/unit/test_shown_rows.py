@@ -34,7 +34,7 @@ def shown(*rows: tuple[int, int, int, int, int, int]) -> CrowdShown:
     """Uploads as their account, their time and four features."""
     numbers = [number for number, *_ in rows]
     features = [value for _, *row in rows for value in row]
-    return CrowdShown([f"a-{number}" for number in numbers], numbers, features, numbers, [False] * len(rows))
+    return CrowdShown([f"a-{number}" for number in numbers], numbers, [1] * len(rows), [False] * len(rows), features)
 
 
 OTHERS = [(100 + n, NOON_US, 500 + n, 600 + n, 700 + n, 800 + n) for n in range(MANY)]

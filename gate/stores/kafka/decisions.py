@@ -20,10 +20,11 @@ from aiokafka.errors import KafkaError
 
 from gate.core.decision import Decision
 from gate.core.request import CheckRequest
-from gate.errors import redact
+from gate.errors import StoreUnavailable, redact
 from gate.records.decision import LoggedDecision, encode_record, logged
 from gate.stores.kafka.client import Record, connected, send_packed
 from gate.stores.kafka.connection import connection
+from gate.stores.kafka.topics import existing
 from gate.stores.kafka.trouble import kafka_trouble
 
 log = logging.getLogger("upload_gate.decisions")
@@ -107,6 +108,12 @@ class KafkaDecisionLog:
                     redact(self._bootstrap), kafka_trouble(error), f"{self._room:,}",
                 )  # fmt: skip
                 await asyncio.sleep(TRY_AGAIN_S)
+            except StoreUnavailable as error:
+                self._say(
+                    "decisions wait for Kafka (%s): uploads go on; more than %s waiting ones are dropped",
+                    str(error), f"{self._room:,}",
+                )  # fmt: skip
+                await asyncio.sleep(TRY_AGAIN_S)
             except Exception as error:
                 # a bug here must not stop the publishing of later decisions
                 self.stats.faults += 1
@@ -121,7 +128,16 @@ class KafkaDecisionLog:
             log.warning(text, *values, exc_info=error)
 
     async def _publish(self) -> None:
-        """Connect and write until stopped and empty. Raises KafkaError, OSError, TimeoutError."""
+        """Connect and write until stopped and empty. Raises KafkaError, OSError, TimeoutError, StoreUnavailable.
+
+        The topic must exist already: whoever sends to an unknown name may create it, with one partition.
+        """
+        try:
+            await existing(self._bootstrap, self._topic, "A worker creates it when it starts")
+        except StoreUnavailable as error:
+            if isinstance(error.__cause__, EXPECTED):  # Kafka itself is away
+                raise error.__cause__ from None
+            raise
         producer: Any = AIOKafkaProducer(
             **connection(self._bootstrap), max_batch_size=1 << 18, request_timeout_ms=5_000
         )

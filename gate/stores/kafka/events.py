@@ -16,6 +16,7 @@ from gate.errors import StoreUnavailable
 from gate.records.topics import Topics
 from gate.stores.kafka.client import connected
 from gate.stores.kafka.connection import connection
+from gate.stores.kafka.topics import existing
 from gate.stores.kafka.trouble import kafka_unavailable
 
 SEND_WITHIN_S = 30.0
@@ -35,7 +36,8 @@ class EventProducer:
         self._producer: Any = None
 
     async def start(self) -> None:
-        """Connect. Raises StoreUnavailable."""
+        """Connect. Raises StoreUnavailable, also where the topic is missing: a broker might create it, with one partition."""
+        await existing(self._bootstrap, self._topic, "Start a worker first: it creates the topics")
         producer = AIOKafkaProducer(
             **connection(self._bootstrap),
             linger_ms=self._linger_ms,

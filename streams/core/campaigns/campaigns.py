@@ -73,13 +73,13 @@ class Campaigns:
         uploads: Sequence[Attempted],
         times: Sequence[int],
         hosts: Mapping[str, int] = _NO_HOSTS,
-        established: Collection[str] = (),
+        established: Collection[int] = (),
     ) -> ShownCampaigns:
         """The campaigns that uploads show, which most are alone in. All are remembered.
 
         The uploads were let in, at these times (µs). `hosts` has the number of each link host, as the crowd counts it;
-        without it no host is popular. `established` are those of the accounts that are. The caller notes the campaigns
-        in the crowd and calls `look`. An upload that cannot be read shows none.
+        without it no host is popular. `established` has the numbers of the accounts that are. The caller notes the
+        campaigns in the crowd and calls `look`. An upload that cannot be read shows none.
         """
         try:
             return self._read(uploads, times, hosts, established)
@@ -90,7 +90,7 @@ class Campaigns:
             return together([self.read([upload], [at_us], hosts, established) for upload, at_us in each])
 
     def _read(
-        self, uploads: Sequence[Attempted], times: Sequence[int], hosts: Mapping[str, int], established: Collection[str]
+        self, uploads: Sequence[Attempted], times: Sequence[int], hosts: Mapping[str, int], established: Collection[int]
     ) -> ShownCampaigns:
         shown = no_campaigns()
         linking: list[int] = []
@@ -123,7 +123,7 @@ class Campaigns:
                 examples[TEXT_CAMPAIGN].append(marks)
         for place in linking:
             event = uploads[place]
-            for group in dict.fromkeys(self._links(event, times[place], hosts, event.account.id in established)):
+            for group in dict.fromkeys(self._links(event, times[place], hosts, established)):
                 _add(shown[LINK_CAMPAIGN], group, place)
                 examples[LINK_CAMPAIGN].append(f"{group:016x}")
         names = self._names
@@ -139,7 +139,7 @@ class Campaigns:
         uploads: Sequence[Attempted],
         linking: Sequence[int],
         hosts: Mapping[str, int],
-        established: Collection[str],
+        established: Collection[int],
         shown: ShownCampaigns,
         examples: Mapping[int, list[str | Marks]],
     ) -> list[tuple[int, int]]:
@@ -148,7 +148,8 @@ class Campaigns:
         samples: list[tuple[int, int]] = []
         for place in linking:
             event = uploads[place]
-            is_established = event.account.id in established
+            account = self._crowd.numbers.of(event.account.id)
+            is_established = account in established
             for link in event.links[:MAX_LINKS]:
                 name = host(link)
                 if not name:
@@ -159,7 +160,7 @@ class Campaigns:
                     names.pass_by(name)
                     continue
                 is_new = not number or not self._crowd.count(HOST, number)
-                brought = names.show(name, self._crowd.numbers.of(event.account.id), is_new)
+                brought = names.show(name, account, is_new)
                 if brought is not None:
                     for run in brought.runs:
                         _add(shown[NAME_CAMPAIGN], run, place)
@@ -347,7 +348,7 @@ class Campaigns:
             _add(shown, number, place)
             examples.append(example)
 
-    def _links(self, event: Attempted, at_us: int, hosts: Mapping[str, int], established: bool) -> list[int]:
+    def _links(self, event: Attempted, at_us: int, hosts: Mapping[str, int], established: Collection[int]) -> list[int]:
         """The numbers of the groups of an upload's links; notes the pages for which they speak."""
         groups: list[int] = []
         popular, account = self.popular, self._crowd.numbers.of(event.account.id)
@@ -365,7 +366,7 @@ class Campaigns:
                 groups += [number_of(one) for one in pages(link, name, path_is_popular)]
             else:
                 groups.append(number_of(shape))
-            popular.note(page, account, at_us, established)
+            popular.note(page, account, at_us, account in established)
         return groups
 
     def _learned(self, feature: Feature, example: str) -> int:

@@ -25,6 +25,9 @@ WORD_BITS: Final = 19
 """A word sets three of 2^19 bits, 64 kB; of 20,000 words, one other run in a thousand passes for a word."""
 OVERLAP: Final = 2
 """A run that begins so many characters before or after a word, or fewer, is part of it."""
+LOCAL_OVERLAP: Final = RUN_CHARS - 1
+"""The same for a platform's own word. The words are not from its sites, so no word holds the runs over its edges, as `ts-zwo`
+of `pets-zwolle` and `jets-zwolle`: every run that shares a character with it is part of it."""
 UNKNOWN: Final = 0.5
 """Honest names, of those that the words are from, that a run of no word is expected in."""
 MOST_EVIDENCE: Final = 10.0
@@ -57,15 +60,15 @@ class NameModel:
     def runs(self, name: str, is_local: Callable[[int], bool] = lambda number: False) -> list[str]:
         """Some runs of a name that are no words; none of a name that is shorter than a run.
 
-        `is_local` tells by its checksum whether a run is a word that the model lacks.
+        `is_local` tells by its checksum whether a run is a word of the platform's own.
         """
         every = runs_of(name)
         sums = list(map(checksum, every))
         rare = dict(zip(sums, every, strict=True))
         for place, number in enumerate(sums):
-            if self._is_word(number) or is_local(number):
-                for near in sums[max(0, place - OVERLAP) : place + OVERLAP + 1]:
-                    rare.pop(near, None)
+            reach = LOCAL_OVERLAP if is_local(number) else OVERLAP if self._is_word(number) else -1
+            for near in sums[max(0, place - reach) : place + reach + 1]:
+                rare.pop(near, None)
         # all names keep the same runs of those they share, so that names alike have them in common
         return [rare[number] for number in sorted(rare)[:MOST_RUNS]]
 

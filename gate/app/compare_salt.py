@@ -1,0 +1,47 @@
+"""Notices that a gate and the stream workers have different salts, so that their pseudonyms never match."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from gate.core.hot_facts import HotFactTable
+
+EVERY_S: Final = 5.0
+TOLD: Final = (
+    "the stream workers have another UPLOAD_GATE_SALT than this gate: no upload meets what they say of devices and networks. "
+    "Give gates and workers the same salt"
+)
+
+
+class CompareSalt:
+    """Compares the mark of this gate's salt with that of the hot facts it hears, and says once that they differ.
+
+    `differs` is true from the second look in a row on: the first may see facts of before a change of the salt, which newer
+    ones follow.
+    """
+
+    def __init__(self, mark: str, facts: HotFactTable, say: Callable[[str], None]) -> None:
+        self._mark = mark
+        self._facts = facts
+        self._say = say
+        self._looks = 0
+
+    @property
+    def differs(self) -> bool:
+        """Whether the workers make other pseudonyms."""
+        return self._looks > 1
+
+    def look(self) -> None:
+        """Compare once."""
+        workers = self._facts.workers_salt
+        self._looks = self._looks + 1 if workers and workers != self._mark else 0
+        if self._looks == 2:
+            self._say(TOLD)
+
+    async def run(self) -> None:
+        """Look every five seconds. Never ends by itself."""
+        while True:
+            self.look()
+            await asyncio.sleep(EVERY_S)
