@@ -1,7 +1,8 @@
 """How much faster two workers are than one: the time in which a backlog is through.
 
 The workers are stopped while the backlog is sent, so that the sender takes no time from them. The broker and Redis do,
-which on a machine of two cores leaves the second worker less than a core.
+which on a machine of two cores leaves the second worker less than a core. Virtual cores may also share a real one: two
+busy loops, measured in the same rounds, tell how much more work the machine does on two of its cores at all.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 
@@ -24,14 +27,24 @@ ACCOUNTS = 10_000
 SESSION_MS = 120_000
 """Longer than the backlog takes to be sent, so that a stopped worker keeps its partitions."""
 
+LOOP = """
+import time
+began = time.perf_counter()
+kept = {}
+for n in range(5_000_000):
+    kept[n & 65535] = n * 3
+print(time.perf_counter() - began)
+"""
+
 _RATIO = Spec("two workers on two cores / one, events per second", "×", 1.7, 1.9, True)
 _ONE = Spec("one worker, events per second", "1/s")
 _TWO = Spec("two workers, events per second", "1/s")
-SPECS = (_RATIO, _ONE, _TWO)
+_LOOPS = Spec("two busy loops on two cores / one, loops per second", "×")
+SPECS = (_RATIO, _ONE, _TWO, _LOOPS)
 
 
 def measure(stage: Stage, rounds: int) -> dict[Spec, list[float]]:
-    """Alternate one worker and two. Raises BenchError."""
+    """Alternate one worker and two, one loop and two. Raises BenchError."""
     found: dict[Spec, list[float]] = {spec: [] for spec in SPECS}
     for turn in range(rounds):
         stage.say(f"cores: round {turn + 1} of {rounds}")
@@ -39,6 +52,7 @@ def measure(stage: Stage, rounds: int) -> dict[Spec, list[float]]:
         found[_ONE].append(one)
         found[_TWO].append(two)
         found[_RATIO].append(two / one)
+        found[_LOOPS].append(_loops(2) / _loops(1))
     return found
 
 
@@ -67,6 +81,12 @@ def _speed(stage: Stage, workers: int, seed: int) -> float:
         began = time.monotonic()
         await_(children[0], lambda: _total(urls) >= WARM_UP + EVENTS, f"{EVENTS} events", every_s=0.1)
         return EVENTS / (time.monotonic() - began)
+
+
+def _loops(count: int) -> float:
+    """Busy loops a second of so many processes that run beside each other."""
+    loops = [subprocess.Popen([sys.executable, "-c", LOOP], stdout=subprocess.PIPE) for _ in range(count)]
+    return sum(1 / float(each.communicate()[0]) for each in loops)
 
 
 def _share(urls: list[str]) -> bool:

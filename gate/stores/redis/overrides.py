@@ -50,6 +50,12 @@ class RedisOverrideStore:
             found += [None if value is None else read_stored_override(value)[0] for value in values]
         return found
 
+    async def now_us(self) -> int:
+        """The server's clock in µs since 1970, by which overrides end. Raises StoreUnavailable."""
+        async with self._turn:
+            seconds, us = await self._line.execute(b"TIME", within_s=self._deadline_s, at=f"{self._prefix}override:")
+        return int(seconds) * 1_000_000 + int(us)
+
     async def remove_override(self, account: str) -> bool:
         """See OverrideStore."""
         async with self._turn:

@@ -40,6 +40,25 @@ MAX_PARTITION: Final = 0xFFFF
 _NO_HOSTS: Final[Mapping[str, int]] = MappingProxyType({})
 
 
+class _Shown:
+    """The campaigns of one kind that uploads showed, in order: when each was shown, an example of it, and the place of the
+    last one of each number."""
+
+    __slots__ = ("examples", "last", "times")
+
+    def __init__(self) -> None:
+        self.last: dict[int, int] = {}
+        self.times: list[int] = []
+        self.examples: list[str | Marks] = []
+
+    def add(self, numbers: Sequence[int], times: Sequence[int], examples: Sequence[str | Marks]) -> None:
+        """Add those of a batch. Most are looked up never again, so nothing is made of each."""
+        before = len(self.times)
+        self.last.update(zip(numbers, range(before, before + len(numbers)), strict=True))
+        self.times += times
+        self.examples += examples
+
+
 class Campaigns:
     """The campaigns of all partitions as one worker knows them. Mutable, used by the crowd's one thread."""
 
@@ -59,8 +78,8 @@ class Campaigns:
         self._waiting: dict[tuple[int, Feature], bytes] = {}
         """The members that records named while no day was open, by partition and campaign."""
         self.has_heard_stored = False
-        self._shown: dict[int, dict[int, tuple[int, str | Marks]]] = {}
-        """The last time and an example of each campaign since the last look, by kind and number."""
+        self._shown: dict[int, _Shown] = {}
+        """The campaigns shown since the last look, by kind."""
 
     @classmethod
     def by_model(cls, crowd: Crowd, alphabet: Alphabet, names: NameModel | None, web: WebLinks) -> Self:
@@ -175,8 +194,7 @@ class Campaigns:
         for kind, (numbers, places) in shown.items():
             if numbers:
                 when = [times[place] for place in places]
-                last = zip(when, examples[kind], strict=True)
-                self._shown.setdefault(kind, {}).update(zip(numbers, last, strict=True))
+                self._shown.setdefault(kind, _Shown()).add(numbers, when, examples[kind])
                 items += numbers
                 at_us += when
         self._first.see(items, at_us)
@@ -208,7 +226,7 @@ class Campaigns:
 
     def _held(self) -> list[Feature]:
         """The campaigns shown since the last look that somebody has sighted."""
-        shown, sightings = self._shown, self._known.sightings
+        shown, sightings = {kind: of_kind.last for kind, of_kind in self._shown.items()}, self._known.sightings
         if len(sightings) < sum(map(len, shown.values())):
             return [feature for feature in sightings if feature[1] in shown.get(feature[0], ())]
         features = [(kind, number) for kind, numbers in shown.items() for number in numbers]
@@ -217,11 +235,12 @@ class Campaigns:
     def _described(self, feature: Feature) -> tuple[int, int, list[str]]:
         """When the campaign was shown first and last, as far as that is known here, and an example."""
         first_us = self._first.first_us(feature[1])
-        shown = self._shown.get(feature[0], {}).get(feature[1])
-        if shown is None:
+        shown = self._shown.get(feature[0])
+        place = None if shown is None else shown.last.get(feature[1])
+        if shown is None or place is None:
             now_us = (self._crowd.today or 0) * DAY_US
             return (now_us, now_us, []) if first_us is None else (first_us, first_us, [])
-        at_us, example = shown
+        at_us, example = shown.times[place], shown.examples[place]
         text = example if isinstance(example, str) else written(example)
         return at_us if first_us is None else min(first_us, at_us), at_us, [text]
 
