@@ -22,12 +22,13 @@ from streams.core.campaigns.campaign import (
 from streams.core.campaigns.captions_alike import LEAST_GRAMS, CaptionGroups, Marks, marks_of, written
 from streams.core.campaigns.first_sight import FirstSight
 from streams.core.campaigns.groups import Groups, ShownCampaigns, no_campaigns, together
-from streams.core.campaigns.known import MAX_SIGHTINGS, KnownCampaigns, Membership
+from streams.core.campaigns.known import KnownCampaigns, Membership
 from streams.core.campaigns.links_alike import MAX_LINKS, link_shape, pages
 from streams.core.campaigns.mixing import number_of, numbers_of_hashes
 from streams.core.campaigns.names_alike import NamesAlike
 from streams.core.campaigns.pictures import CAPACITY, Pictures
 from streams.core.campaigns.popular import PopularPages
+from streams.core.campaigns.recorded_members import RecordedMembers
 from streams.core.crowd import HOST, Crowd, CrowdCount
 from streams.core.crowd.kinds import LINK_CAMPAIGN, NAME_CAMPAIGN, PICTURE_CAMPAIGN, TEXT_CAMPAIGN
 from streams.core.crowd.record import name, parsed_name
@@ -75,8 +76,7 @@ class Campaigns:
         self._names = names
         self._first = FirstSight()
         self.popular = PopularPages(crowd)
-        self._waiting: dict[tuple[int, Feature], bytes] = {}
-        """The members that records named while no day was open, by partition and campaign."""
+        self._recorded = RecordedMembers(crowd, self._known)
         self.has_heard_stored = False
         self._shown: dict[int, _Shown] = {}
         """The campaigns shown since the last look, by kind."""
@@ -204,7 +204,7 @@ class Campaigns:
         joined the campaigns that their uploads showed.
         """
         known, names = self._known, self._names
-        self._recall()
+        self._recorded.take_in()
         joined = [] if names is None else names.look()
         known.look(self._described, None if names is None else names.is_live)
         held: dict[int, set[int]] = {}
@@ -280,8 +280,8 @@ class Campaigns:
                 sighting = known.sightings.get(feature) or known.sighted(feature, *self._described(feature))
                 added[KIND_OF[feature[0]]] += max(0, count.count - sighting.told.get(partition, 0))
                 sighting.told[partition] = max(count.count, sighting.told.get(partition, 0))
-                members = self._members(partition, feature)
-                record = written_record(sighting, count.record, members, self._crowd.numbers.key)
+                members = self._recorded.packed(partition, feature)
+                record = written_record(sighting, count.record, members, self._recorded.key)
             records.append(CrowdCount(count.feature, count.count, count.established, record))
         return records, added
 
@@ -309,30 +309,12 @@ class Campaigns:
         if feature[0] == NAME_CAMPAIGN and self._names is not None:
             self._names.heard(feature[1])
         self._known.sighted(stays, record.first_us, record.last_us, record.examples)
-        if record.members and record.key and record.key == self._crowd.numbers.key:
-            self._waiting[partition, stays] = record.members
-            if len(self._waiting) > MAX_SIGHTINGS:
-                del self._waiting[next(iter(self._waiting))]
-            self._recall()
+        self._recorded.hear(partition, stays, record)
         return True
 
     def stored_are_heard(self) -> None:
         """All stored records were heard, perhaps before."""
         self.has_heard_stored = True
-
-    def _members(self, partition: int, feature: Feature) -> bytes:
-        """The accounts of the partition that showed the campaign, for its record."""
-        return self._crowd.packed_members(partition, *feature) if self._crowd.numbers.key else b""
-
-    def _recall(self) -> None:
-        """Take in the members that records named, once a day is open by which they age."""
-        if not self._waiting or self._crowd.today is None:
-            return
-        waiting, self._waiting = self._waiting, {}
-        for (partition, feature), members in waiting.items():
-            stays = self._known.resolved(feature)
-            for account in self._crowd.recall(partition, *stays, members):
-                self._known.join(account, (stays,))
 
     def passes_over(self, feature: Feature) -> bool:
         """Whether it is a run of names that many honest ones share, or that too few names have."""
