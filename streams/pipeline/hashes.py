@@ -12,10 +12,13 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from hashlib import blake2b
 
-from gate.core.pseudonym import Pseudonyms
+from gate.core.pseudonym import Pseudonyms, salt_mark
+from streams.core.crowd import AccountNumbers
 
 MAX_REMEMBERED = 1 << 13
 """Values of one kind that are remembered."""
+MAX_ACCOUNTS = 1 << 17
+"""Accounts whose numbers are remembered, 120 bytes each."""
 
 
 class Hashes:
@@ -39,6 +42,12 @@ class Hashes:
         hasher = self._of_mark()
         hasher.update(value.encode())
         return hasher.digest()
+
+
+def account_numbers(salt: bytes, most: int = MAX_ACCOUNTS) -> AccountNumbers:
+    """The numbers of accounts under one salt, equal in all processes that have it."""
+    numbers = Remembered(partial(_number, _hasher(salt, 4, b"account")), most)
+    return AccountNumbers(numbers.__getitem__, salt_mark(salt))
 
 
 def _hasher(salt: bytes, size: int, kind: bytes) -> blake2b:
