@@ -46,7 +46,7 @@ class Hashes:
 
 def account_numbers(salt: bytes, most: int = MAX_ACCOUNTS) -> AccountNumbers:
     """The numbers of accounts under one salt, equal in all processes that have it."""
-    numbers = Remembered(partial(_number, _hasher(salt, 4, b"account")), most)
+    numbers = Remembered(partial(_number, _hasher(salt, 4, b"account").copy), most)
     return AccountNumbers(numbers.__getitem__, salt_mark(salt))
 
 
