@@ -28,7 +28,8 @@ from streams.core.campaigns.mixing import number_of, numbers_of_hashes
 from streams.core.campaigns.names_alike import NamesAlike
 from streams.core.campaigns.pictures import CAPACITY, Pictures
 from streams.core.campaigns.popular import PopularPages
-from streams.core.crowd import HOST, Crowd, CrowdCount, account_number
+from streams.core.campaigns.recorded_members import RecordedMembers
+from streams.core.crowd import HOST, Crowd, CrowdCount
 from streams.core.crowd.kinds import LINK_CAMPAIGN, NAME_CAMPAIGN, PICTURE_CAMPAIGN, TEXT_CAMPAIGN
 from streams.core.crowd.record import name, parsed_name
 from streams.core.models.alphabet import Alphabet
@@ -75,6 +76,8 @@ class Campaigns:
         self._names = names
         self._first = FirstSight()
         self.popular = PopularPages(crowd)
+        self._recorded = RecordedMembers(crowd, self._known)
+        self.has_heard_stored = False
         self._shown: dict[int, _Shown] = {}
         """The campaigns shown since the last look, by kind."""
 
@@ -164,7 +167,7 @@ class Campaigns:
         samples: list[tuple[int, int]] = []
         for place in linking:
             event = uploads[place]
-            account = account_number(event.account.id)
+            account = self._crowd.numbers.of(event.account.id)
             is_established = account in established
             for link in event.links[:MAX_LINKS]:
                 name = host(link)
@@ -201,6 +204,7 @@ class Campaigns:
         joined the campaigns that their uploads showed.
         """
         known, names = self._known, self._names
+        self._recorded.take_in()
         joined = [] if names is None else names.look()
         known.look(self._described, None if names is None else names.is_live)
         held: dict[int, set[int]] = {}
@@ -276,7 +280,8 @@ class Campaigns:
                 sighting = known.sightings.get(feature) or known.sighted(feature, *self._described(feature))
                 added[KIND_OF[feature[0]]] += max(0, count.count - sighting.told.get(partition, 0))
                 sighting.told[partition] = max(count.count, sighting.told.get(partition, 0))
-                record = written_record(sighting, count.record)
+                members = self._recorded.packed(partition, feature)
+                record = written_record(sighting, count.record, members, self._recorded.key)
             records.append(CrowdCount(count.feature, count.count, count.established, record))
         return records, added
 
@@ -304,7 +309,12 @@ class Campaigns:
         if feature[0] == NAME_CAMPAIGN and self._names is not None:
             self._names.heard(feature[1])
         self._known.sighted(stays, record.first_us, record.last_us, record.examples)
+        self._recorded.hear(partition, stays, record)
         return True
+
+    def stored_are_heard(self) -> None:
+        """All stored records were heard, perhaps before."""
+        self.has_heard_stored = True
 
     def passes_over(self, feature: Feature) -> bool:
         """Whether it is a run of names that many honest ones share, or that too few names have."""
@@ -342,7 +352,7 @@ class Campaigns:
     def _links(self, event: Attempted, at_us: int, hosts: Mapping[str, int], established: Collection[int]) -> list[int]:
         """The numbers of the groups of an upload's links; notes the pages for which they speak."""
         groups: list[int] = []
-        popular, account = self.popular, account_number(event.account.id)
+        popular, account = self.popular, self._crowd.numbers.of(event.account.id)
         for link in event.links[:MAX_LINKS]:
             shape = link_shape(link)
             if not shape:
