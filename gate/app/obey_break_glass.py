@@ -1,12 +1,14 @@
 """Obeys the break-glass file of this host: its pauses are in force within a second and override everything else.
 
 A file that cannot be read changes nothing. If an entry cannot be read, the earlier entries stay in force, so that a
-typing error never ends a pause. The log says which entries are obeyed and which are not.
+typing error never ends a pause. The log says which entries are obeyed and which are not. A disk that hangs holds up no check.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from typing import Final
 
 from gate.app.board_in_force import BoardInForce
 from gate.core.pause.entry import Pause
@@ -15,9 +17,13 @@ from gate.ports.clock import Clock
 from gate.records.break_glass_document import BreakGlass
 from gate.stores.disk.break_glass import BreakGlassFile
 
+LOOK_WITHIN_S: Final = 1.0
+
+_Look = BreakGlass | OSError | StateUnreadable | None
+
 
 class ObeyBreakGlass:
-    """Reads `file` at each call of `read`. `unreadable` counts the files and entries that it could not read."""
+    """Reads `file` at each call of `read` or `read_beside`. `unreadable` counts the files and entries that it could not read."""
 
     def __init__(
         self,
@@ -34,27 +40,50 @@ class ObeyBreakGlass:
         self._unreadable = unreadable
         self._problem: str | None = None
         self._refused: tuple[str, ...] = ()
+        self._looking: asyncio.Future[_Look] | None = None
+        self._hangs = False
 
     @property
     def problems(self) -> tuple[str, ...]:
         """Why the file is not obeyed, in whole or in part; empty where it is."""
+        if self._hangs:
+            return (f"{self._place} cannot be read, its last good state is kept: the disk does not answer",)
         if self._problem is not None:
             return (f"{self._place} cannot be read, its last good state is kept: {self._problem}",)
         return tuple(f"{self._place}: this gate does not obey {entry}" for entry in self._refused)
 
     def read(self) -> None:
-        """Read the file if it has changed, and obey it. Never raises."""
-        try:
-            read = self._file.changed()
-        except (OSError, StateUnreadable) as error:
-            if str(error) != self._problem:
-                self._problem = str(error)
+        """Read the file if it has changed, and obey it. Never raises. The caller waits for the disk."""
+        self._take(self._look())
+
+    async def read_beside(self) -> None:
+        """`read`, while checks go on. A disk that takes longer than LOOK_WITHIN_S is waited for at the next call."""
+        if self._looking is None:
+            self._looking = asyncio.ensure_future(asyncio.to_thread(self._look))
+        await asyncio.wait((self._looking,), timeout=LOOK_WITHIN_S)
+        if not self._looking.done():
+            if not self._hangs:
+                self._hangs = True
                 self._unreadable(1)
                 self._say(*self.problems)
             return
-        if read is not None:
+        ended, self._looking, self._hangs = self._looking, None, False
+        self._take(ended.result())
+
+    def _look(self) -> _Look:
+        try:
+            return self._file.changed()
+        except (OSError, StateUnreadable) as error:
+            return error
+
+    def _take(self, read: _Look) -> None:
+        if isinstance(read, BreakGlass):
             self._problem = None
             self._obey(read)
+        elif read is not None and str(read) != self._problem:
+            self._problem = str(read)
+            self._unreadable(1)
+            self._say(*self.problems)
 
     @property
     def _place(self) -> str:

@@ -244,7 +244,7 @@ class Watch:
 
     async def _read_file(self) -> None:
         self._in_force.follow_steps()
-        self._break_glass.read()
+        await self._break_glass.read_beside()
         self._in_force.hold_unknown()
 
     async def _poll(self) -> None:

@@ -80,7 +80,7 @@ def explain(
     say(f"reading the score from {addresses.shown('redis')}")
     account = account_id(account)
     score, problem = _score(addresses, account)
-    override = _override(addresses, account) if problem is None else None
+    override, redis_us = _override(addresses, account) if problem is None else (None, 0)
     risk = None if score is None else risk_now(score, _now_us())
     pauses = _pauses(addresses, account, class_, risk, problem)
     if output is Output.JSON:
@@ -90,19 +90,20 @@ def explain(
     else:
         if problem is None:
             result(*([_without_score(account)] if score is None else score_lines(score, texts, _now_us())))
-        result(*([] if override is None else [f"override: {sentence(account, override)}"]))
+        result(*([] if override is None else [f"override: {sentence(account, override, redis_us)}"]))
         result(*(f"may be met by {pause}" for pause in pauses))
     if problem is not None:
         raise problem
 
 
-def _override(addresses: Addresses, account: str) -> Override | None:
-    """The account's override, which goes before its score; None, with a warning, if it cannot be read."""
+def _override(addresses: Addresses, account: str) -> tuple[Override | None, int]:
+    """The account's override, which goes before its score, and the clock by which it ends; None, with a warning, if it cannot
+    be read."""
     try:
         return override_of(addresses, account)
     except UploadGateError as error:
         say(f"warning: whether the account has an override is unknown: {error}")
-        return None
+        return None, 0
 
 
 def _without_score(account: str) -> str:

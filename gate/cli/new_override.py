@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 import json
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -35,9 +34,9 @@ Line = tuple[int, Mapping[str, Any] | str]
 
 
 def new_override(
-    allow: bool, deny: bool, limits: str | None, for_: str, reason: str, by: str, *, flag: str = "--"
+    allow: bool, deny: bool, limits: str | None, for_: str, reason: str, by: str, now_us: int, *, flag: str = "--"
 ) -> Override:
-    """The override that begins now. Raises OperatorError; `flag` stands before the names of what is given."""
+    """The override that begins at `now_us`. Raises OperatorError; `flag` stands before the names of what is given."""
     if allow + deny + (limits is not None) != 1:
         raise OperatorError(
             "an override either lets in, refuses or changes limits",
@@ -52,7 +51,7 @@ def new_override(
     except ValueError as error:
         raise OperatorError(f"{flag}for: {error}") from error
     name = None if limits is None else limits.strip().lower()
-    override = Override(allow, repaired(reason.strip()), by, time.time_ns() // 1000 + lasts_us, name)
+    override = Override(allow, repaired(reason.strip()), by, now_us + lasts_us, name)
     try:
         stored_override(override)
     except ValueError as error:
@@ -60,8 +59,9 @@ def new_override(
     return override
 
 
-def overrides_in(file: Path, by: str) -> list[tuple[str, Override]]:
-    """The overrides in `file`, by account. Raises OperatorError with all lines that are wrong, at most MOST_NAMED."""
+def overrides_in(file: Path, by: str, now_us: int) -> list[tuple[str, Override]]:
+    """The overrides in `file`, by account, which begin at `now_us`. Raises OperatorError with the lines that are wrong, at most
+    MOST_NAMED."""
     try:
         text = file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -71,9 +71,9 @@ def overrides_in(file: Path, by: str) -> list[tuple[str, Override]]:
         ) from error
     found: dict[str, tuple[int, Override]] = {}
     problems: list[str] = []
-    for number, fields in _lines(file, text):
+    for number, fields in _lines(file, text, now_us):
         try:
-            account, override = _override_of(fields, by)
+            account, override = _override_of(fields, by, now_us)
         except (ValueError, OperatorError) as error:
             problems.append(f"{file}:{number}: {error}")
             continue
@@ -92,7 +92,7 @@ def overrides_in(file: Path, by: str) -> list[tuple[str, Override]]:
     return [(account, override) for account, (_, override) in found.items()]
 
 
-def _override_of(fields: Mapping[str, Any] | str, by: str) -> tuple[str, Override]:
+def _override_of(fields: Mapping[str, Any] | str, by: str, now_us: int) -> tuple[str, Override]:
     """The account and the override of one line. Raises ValueError or OperatorError with what is wrong."""
     if isinstance(fields, str):
         raise ValueError(fields)
@@ -114,18 +114,18 @@ def _override_of(fields: Mapping[str, Any] | str, by: str) -> tuple[str, Overrid
         if not isinstance(fields.get(name, False), bool):
             raise ValueError(f"{name} is true, or is left out")
     allow, deny = (bool(fields.get(name, False)) for name in ("allow", "deny"))
-    return account_id(account), new_override(allow, deny, limits, for_, reason, by, flag="")
+    return account_id(account), new_override(allow, deny, limits, for_, reason, by, now_us, flag="")
 
 
-def _lines(file: Path, text: str) -> Iterable[Line]:
+def _lines(file: Path, text: str, now_us: int) -> Iterable[Line]:
     """The lines of a file in one of its three forms."""
     if _is_table(file, text):
         return _table(text)
-    listed = _listed(text)
+    listed = _listed(text, now_us)
     return _json_lines(text) if listed is None else listed
 
 
-def _listed(text: str) -> list[Line] | None:
+def _listed(text: str, now_us: int) -> list[Line] | None:
     """The overrides that `override list -o json` printed, without those that have expired; None for another file."""
     try:
         document = json.loads(text)
@@ -134,10 +134,10 @@ def _listed(text: str) -> list[Line] | None:
     if not isinstance(document, dict) or not isinstance(document.get("overrides"), list):
         return None
     found: list[Line] = []
-    now_s, expired = time.time(), 0
+    expired = 0
     for number, given in enumerate(document["overrides"], 1):
         try:
-            left_s = int(datetime.fromisoformat(given["expires_at"]).timestamp() - now_s)
+            left_s = int(datetime.fromisoformat(given["expires_at"]).timestamp() - now_us / 1e6)
             fields: dict[str, Any] = {"account": given["account"], "reason": given["reason"], "for": f"{left_s}s"}
             limits = given.get("limits")
             fields |= {"limits": limits} if limits is not None else {given["override"]: True}

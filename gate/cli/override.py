@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
@@ -26,6 +26,7 @@ from gate.core.duration import left_text
 from gate.core.override import Override
 from gate.errors import OperatorError, StoreUnavailable, UploadGateError
 from gate.ports.audit import AuditEntry, AuditOutcome
+from gate.ports.boards import CLOCKS_AGREE_US
 
 if TYPE_CHECKING:
     from gate.stores.redis.overrides import RedisOverrideStore
@@ -80,13 +81,15 @@ def set_(
     Example: upload-gate override set a-17 --limits trusted --for 7d --reason "moves her archive"
     """
     addresses = resolve_addresses(state, redis=redis)
-    account, override = account_id(account), new_override(allow, deny, limits, for_, reason, person(by))
-    (before,) = _before(addresses, SET, override.owner, [account])
+    account, who = account_id(account), person(by)
+    new_override(allow, deny, limits, for_, reason, who, _own_us())  # a mistake is said before Redis is reached
+    (before,), now_us = _before(addresses, SET, who, [account])
+    override = new_override(allow, deny, limits, for_, reason, who, now_us)
     if before is not None:
-        say(f"it replaces: {sentence(account, before)}")
+        say(f"it replaces: {sentence(account, before, now_us)}")
     if limits is not None and (unknown := unknown_class(limits, addresses)) is not None:
         say(unknown)
-    if not yes and not confirmed(f"{sentence(account, override)}. Set it?"):
+    if not yes and not confirmed(f"{sentence(account, override, now_us)}. Set it?"):
         raise cancel()
     _change(
         addresses,
@@ -96,7 +99,7 @@ def set_(
     if output is Output.JSON:
         emit(as_json(account, override))
     else:
-        result(sentence(account, override))
+        result(sentence(account, override, now_us))
 
 
 def show(
@@ -110,11 +113,11 @@ def show(
     Example: upload-gate override show a-17
     """
     account = account_id(account)
-    found = override_of(resolve_addresses(state, redis=redis), account)
+    found, now_us = override_of(resolve_addresses(state, redis=redis), account)
     if output is Output.JSON:
         emit({"account": account, "override": None if found is None else as_json(account, found)})
     else:
-        result(f"{account} has no override" if found is None else sentence(account, found))
+        result(f"{account} has no override" if found is None else sentence(account, found, now_us))
 
 
 def list_(output: OutputFlag = Output.TEXT, state: StateFlag = None, redis: RedisFlag = None) -> None:
@@ -122,13 +125,15 @@ def list_(output: OutputFlag = Output.TEXT, state: StateFlag = None, redis: Redi
 
     Example: upload-gate override list
     """
-    found = _run(resolve_addresses(state, redis=redis), lambda store: store.all_overrides(MOST_LISTED))
+    found, now_us = _run(
+        resolve_addresses(state, redis=redis), lambda store: _timed(store.all_overrides(MOST_LISTED), store)
+    )
     ordered = sorted(found.items(), key=lambda item: (item[1].expires_at_us, item[0]))
     if output is Output.JSON:
         emit({"overrides": [as_json(account, override) for account, override in ordered]})
     else:
         result(
-            *(sentence(account, override) for account, override in ordered)
+            *(sentence(account, override, now_us) for account, override in ordered)
             if ordered
             else ("no account has an override",)
         )
@@ -148,12 +153,12 @@ def remove(
     """
     addresses, account = resolve_addresses(state, redis=redis), account_id(account)
     who = person(by)
-    (found,) = _before(addresses, REMOVE, who, [account])
+    (found,), now_us = _before(addresses, REMOVE, who, [account])
     if found is None:
         missing = OperatorError(f"{account} has no override", "see all with: upload-gate override list")
         record_failed(addresses, REMOVE, who, missing, account=account)
         raise missing
-    if not yes and not confirmed(f"{sentence(account, found)}. Remove it?"):
+    if not yes and not confirmed(f"{sentence(account, found, now_us)}. Remove it?"):
         raise cancel()
     entries = [_entry(REMOVE, who, account, found, None)]
     removed = _change(addresses, entries, lambda store: store.remove_override(account))
@@ -181,13 +186,17 @@ def import_(
     Example: upload-gate override import photographers.jsonl --dry-run
     """
     who = person(by)
-    wanted = overrides_in(file, who)
+    own_us = _own_us()
+    wanted = overrides_in(file, who, own_us)  # a mistake is said before Redis is reached
     addresses = resolve_addresses(state, redis=redis)
+    _, now_us = _before(addresses, SET, who, ())
+    if abs(now_us - own_us) > CLOCKS_AGREE_US:
+        wanted = overrides_in(file, who, now_us)
     classes = {override.limits for _, override in wanted if override.limits is not None}
     say(*(warning for name in sorted(classes) if (warning := unknown_class(name, addresses)) is not None))
-    known = _before(addresses, SET, who, [account for account, _ in wanted])
+    known, _ = _before(addresses, SET, who, [account for account, _ in wanted])
     replaced = sum(before is not None for before in known)
-    say(*(sentence(account, override) for account, override in wanted[:SHOWN]))
+    say(*(sentence(account, override, now_us) for account, override in wanted[:SHOWN]))
     overrides = counted(len(wanted), "override")
     more = f"the first {SHOWN} of {overrides}" if len(wanted) > SHOWN else overrides
     say(f"{more}; {replaced:,} of them replace{'s' if replaced == 1 else ''} an earlier one" if replaced else more)
@@ -207,17 +216,18 @@ def import_(
         result(f"{overrides} {are} set" if is_set else f"nothing was set; {overrides} would be")
 
 
-def override_of(addresses: Addresses, account: str) -> Override | None:
-    """The override of an account. Raises StoreUnavailable if Redis cannot be read."""
-    return _run(addresses, lambda store: store.overrides([account]))[0]
+def override_of(addresses: Addresses, account: str) -> tuple[Override | None, int]:
+    """The override of an account, and the clock of Redis. Raises StoreUnavailable if Redis cannot be read."""
+    (found,), now_us = _run(addresses, lambda store: _timed(store.overrides([account]), store))
+    return found, now_us
 
 
-def sentence(account: str, override: Override) -> str:
-    """An override in one sentence."""
+def sentence(account: str, override: Override, now_us: int) -> str:
+    """An override in one sentence, at `now_us` by the clock of Redis, by which it ends."""
     does = "is let in" if override.allow else "is refused"
     if override.limits is not None:
         does = f"has the limits of class {override.limits}"
-    left = left_text(override.expires_at_us - time.time_ns() // 1000)
+    left = left_text(override.expires_at_us - now_us)
     return f"{account} {does} for {left}, by {override.owner}: {override.reason}"
 
 
@@ -238,10 +248,10 @@ def _entry(act: str, by: str, account: str, before: Override | None, after: Over
     return AuditEntry(act, by, AuditOutcome.DONE, "", before, after, account=account, identity=login_identity())
 
 
-def _before(addresses: Addresses, act: str, by: str, accounts: Sequence[str]) -> list[Override | None]:
-    """The overrides that are there before a change. An attempt that fails here is recorded too."""
+def _before(addresses: Addresses, act: str, by: str, accounts: Sequence[str]) -> tuple[list[Override | None], int]:
+    """The overrides that are there before a change, and the clock of Redis. An attempt that fails here is recorded too."""
     try:
-        return _run(addresses, lambda store: store.overrides(accounts))
+        return _run(addresses, lambda store: _timed(store.overrides(accounts), store))
     except UploadGateError as error:
         record_failed(addresses, act, by, error, account=accounts[0] if len(accounts) == 1 else "")
         raise
@@ -260,6 +270,15 @@ def _change(
         raise
     log.record_all(entries)
     return changed
+
+
+def _own_us() -> int:
+    return time.time_ns() // 1000
+
+
+async def _timed(reading: Awaitable[T], store: RedisOverrideStore) -> tuple[T, int]:
+    """What is read, and the clock of Redis, by which overrides begin and end: this host's own may be wrong."""
+    return await reading, await store.now_us()
 
 
 async def _put(store: RedisOverrideStore, wanted: Sequence[tuple[str, Override]]) -> None:

@@ -11,11 +11,13 @@ import resource
 import socket
 import ssl
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any, Final, Protocol
 
 from gate.errors import LocalServerError, SettingInvalid
 from gate.serve.asgi import OneWriteProtocol, SweepingServer
+from gate.serve.background import in_background
+from gate.serve.certificates import CertificatesInForce, unusable
 from gate.serve.hot.edge_limits import KEEP_ALIVE_S, EdgeConfig, EdgeLimits
 from gate.serve.hot.exchange import HotApp
 from gate.serve.hot.server import BACKLOG, DRAIN_S, HotServer
@@ -80,12 +82,14 @@ async def serving(
     Raises SettingInvalid if the files of `tls` cannot be used.
     """
     if isinstance(app, HotApp):
-        hot = HotServer(app, limits, None if tls is None else _context(tls))
-        await hot.start(port)
-        try:
+        async with AsyncExitStack() as stack:
+            certificates = None if tls is None else CertificatesInForce(tls)
+            if certificates is not None:
+                await stack.enter_async_context(in_background(certificates.watch, "certificates"))
+            hot = HotServer(app, limits, None if certificates is None else certificates.context)
+            stack.push_async_callback(hot.stop)
+            await hot.start(port)
             yield hot
-        finally:
-            await hot.stop()
         return
     server = _server(app, limits, tls)
     task = asyncio.create_task(server.serve([port]), name="http server")
@@ -103,27 +107,8 @@ def _server(app: Any, limits: EdgeLimits, tls: TlsFiles | None) -> Server:
     try:
         server.config.load()
     except (OSError, ssl.SSLError) as error:
-        raise _unusable(error) from None
+        raise unusable(error) from None
     return server
-
-
-def _context(tls: TlsFiles) -> ssl.SSLContext:
-    """TLS of the hot port. A client without a certificate of the authorities gets no connection."""
-    try:
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(tls.cert, tls.key)
-        if tls.client_ca is not None:
-            context.load_verify_locations(tls.client_ca)
-            context.verify_mode = ssl.CERT_REQUIRED
-    except (OSError, ssl.SSLError) as error:
-        raise _unusable(error) from None
-    return context
-
-
-def _unusable(error: Exception) -> SettingInvalid:
-    return SettingInvalid(
-        f"the files of UPLOAD_GATE_TLS_CERT, _KEY and _CLIENT_CA cannot be used: {error}", "check that they are PEM"
-    )
 
 
 def _tls_options(tls: TlsFiles) -> dict[str, Any]:

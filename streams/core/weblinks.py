@@ -71,17 +71,14 @@ def host(link: str) -> str:
 
     A `www.` in front is taken off: it names the same place.
     """
-    if len(link) > MAX_LINK_CHARS:
-        link = link[:MAX_LINK_CHARS]
-    if not link.isascii() or not link.isprintable() or " " in link:
-        link = link.strip(_AROUND).translate(_INSIDE)
+    link = _trimmed(link)
     return _parsed(link) if link.startswith(("https://", "http://")) else _host(link)
 
 
 @lru_cache(maxsize=REMEMBERED)
 def link_path(link: str) -> str:
     """The path of a link as a browser sends it, without slashes at its end; `` for none."""
-    text = link[:MAX_LINK_CHARS].strip(_AROUND).translate(_INSIDE)
+    text = _trimmed(link)
     scheme = _SCHEME.match(text)
     if scheme is None:
         text = f"https:{text}" if text[:1] in ("/", "\\") else f"https://{text}"
@@ -90,6 +87,15 @@ def link_path(link: str) -> str:
     except (ValueError, UnicodeError):
         return ""
     return found.rstrip("/")
+
+
+def _trimmed(link: str) -> str:
+    """The link without what a browser leaves out of it, cut to MAX_LINK_CHARS."""
+    if len(link) > MAX_LINK_CHARS:
+        link = link[:MAX_LINK_CHARS]
+    if link.isascii() and link.isprintable() and " " not in link:  # nearly all; it holds nothing that is left out
+        return link
+    return link.strip(_AROUND).translate(_INSIDE)
 
 
 def _host(text: str) -> str:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from gate.core.duration import DAY_US
 from streams.core.campaigns import Campaigns, ShownCampaigns
-from streams.core.crowd import MANY, Backfill, Crowd, ShownFeatures, account_number, column_of
+from streams.core.crowd import MANY, Backfill, Crowd, ShownFeatures, column_of
 from streams.pipeline.folding import COLUMNS, WIDTH, CrowdShown
 from streams.pipeline.reading import EventBatch
 
@@ -53,7 +53,7 @@ def tell_crowd(
     note_shown(crowd, partition, shown, joined)
     if crowd.is_ahead(latest_us):
         for event in read.events:
-            crowd.pass_time(event.at_us, account_number(event.event.account.id))
+            crowd.pass_time(event.at_us, crowd.numbers.of(event.event.account.id))
     if campaigns is not None and joined is not None:
         campaigns.look(joined.accounts, joined.shown)
 

@@ -48,12 +48,21 @@ class FoldedBatch:
     `latest_us` is the time of the latest event of all accounts that were read, 0 without any.
     """
 
-    def __init__(self, states: Mapping[str, bytes], hashes: KeyedHashes, web: WebLinks, of_facts: ReadsFacts) -> None:
-        """`states` are those before the batch, `of_facts` gives the features of facts."""
+    def __init__(
+        self,
+        states: Mapping[str, bytes],
+        hashes: KeyedHashes,
+        web: WebLinks,
+        of_facts: ReadsFacts,
+        number_of: Callable[[str], int] = account_number,
+    ) -> None:
+        """`states` are those before the batch, `of_facts` gives the features of facts, `number_of` the numbers of
+        accounts."""
         self._states = states
         self._hashes = hashes
         self._web = web
         self._of_facts = of_facts
+        self._number_of = number_of
         self.packed: dict[str, bytes] = {}
         self.features: dict[str, FactFeatures] = {}
         self.latest_us = 0
@@ -111,7 +120,7 @@ class FoldedBatch:
     def _note(self, account: str, uploads: int, is_firm: bool) -> None:
         """The account showed the crowd something, in so many uploads."""
         accounts, numbers, uploads_of_each, established, _, _ = self.shown
-        number = account_number(account)
+        number = self._number_of(account)
         accounts.append(account)
         numbers.append(number)
         uploads_of_each.append(uploads)

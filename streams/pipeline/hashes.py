@@ -12,10 +12,13 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from hashlib import blake2b
 
-from gate.core.pseudonym import Pseudonyms
+from gate.core.pseudonym import Pseudonyms, salt_mark
+from streams.core.crowd import AccountNumbers
 
 MAX_REMEMBERED = 1 << 13
 """Values of one kind that are remembered."""
+MAX_ACCOUNTS = 1 << 17
+"""Accounts whose numbers are remembered, 120 bytes each."""
 
 
 class Hashes:
@@ -29,25 +32,32 @@ class Hashes:
         names = Pseudonyms(salt)
         self.networks: Mapping[str, int] = Remembered(names.number_of_ip, most)
         self.devices: Mapping[str, int] = Remembered(names.number_of_device, most)
-        self.hosts: Mapping[str, int] = Remembered(partial(_number, _hasher(salt, 8, b"host")), most)
-        self.content = partial(_number, _hasher(salt, 8, b"content"))
-        self._mark = _hasher(salt, 4, b"mark")
+        self.hosts: Mapping[str, int] = Remembered(partial(_number, _hasher(salt, 8, b"host").copy), most)
+        # bound once, because each upload calls both
+        self.content = partial(_number, _hasher(salt, 8, b"content").copy)
+        self._of_mark = _hasher(salt, 4, b"mark").copy
 
     def mark(self, value: str) -> bytes:
         """Four bytes for any other value, such as an event's id; they are not remembered."""
-        hasher = self._mark.copy()
+        hasher = self._of_mark()
         hasher.update(value.encode())
         return hasher.digest()
+
+
+def account_numbers(salt: bytes, most: int = MAX_ACCOUNTS) -> AccountNumbers:
+    """The numbers of accounts under one salt, equal in all processes that have it."""
+    numbers = Remembered(partial(_number, _hasher(salt, 4, b"account").copy), most)
+    return AccountNumbers(numbers.__getitem__, salt_mark(salt))
 
 
 def _hasher(salt: bytes, size: int, kind: bytes) -> blake2b:
     return blake2b(blake2b(salt, digest_size=32).digest(), digest_size=size, person=kind)
 
 
-def _number(hasher: blake2b, value: str) -> int:
-    own = hasher.copy()
-    own.update(value.encode())
-    return int.from_bytes(own.digest(), "little") or 1
+def _number(copied: Callable[[], blake2b], value: str) -> int:
+    hasher = copied()
+    hasher.update(value.encode())
+    return int.from_bytes(hasher.digest(), "little") or 1
 
 
 class Remembered(dict[str, int]):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
@@ -101,8 +101,13 @@ class Readers(NamedTuple):
         return ReadEvents(batch.events, captions, odds)
 
 
-def read_events(batch: Sequence[Record], origin: tuple[str, int], dead: list[DeadLetter]) -> EventBatch:
-    """Every readable event; unreadable ones go to `dead`."""
+def read_events(
+    batch: Sequence[Record],
+    origin: tuple[str, int],
+    dead: list[DeadLetter],
+    number_of: Callable[[str], int] = account_number,
+) -> EventBatch:
+    """Every readable event; unreadable ones go to `dead`. `number_of` gives the numbers of accounts."""
     events: list[ReadEvent] = []
     by_account: dict[str, list[int]] = {}
     uploads: list[Attempted] = []
@@ -130,7 +135,7 @@ def read_events(batch: Sequence[Record], origin: tuple[str, int], dead: list[Dea
             if upload.decision not in REFUSALS:
                 uploads.append(upload)
                 times.append(at_us)
-                accounts.append(account_number(account))
+                accounts.append(number_of(account))
                 text, links = upload.text, upload.links
                 if text:
                     with_text.append(place)

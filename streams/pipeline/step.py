@@ -18,7 +18,7 @@ from gate.core.score import Stamp
 from gate.ports.scores import EncodedScore
 from gate.records.score_batches import with_bytes_each
 from streams.core.campaigns import NO_CAMPAIGNS, Campaigns
-from streams.core.crowd import HOST, MANY, Backfill, Crowd, ManySurroundings, Surroundings, account_number
+from streams.core.crowd import HOST, MANY, Backfill, Crowd, ManySurroundings, Surroundings
 from streams.core.events import Fault
 from streams.core.facts import Facts, unpack
 from streams.core.features import FactColumns, FactFeatures, FeatureColumns, Located, recent, recent_of
@@ -76,7 +76,7 @@ def process(
     """
     dead: list[DeadLetter] = []
     readers = Readers(captions, links)
-    read = read_events(batch, origin, dead)
+    read = read_events(batch, origin, dead, crowd.numbers.of)
     foreign = 0 if stamps is None else stamps.learn(read.places)
     stamped = partial(_plain, epoch) if stamps is None else stamps.stamp
     scoring = Scoring(crowd, scorecard, stamped, now_us, acts, campaigns)
@@ -87,7 +87,7 @@ def process(
         dead.extend(_unprocessable(origin, account, bad))
         return good
 
-    begin = partial(FoldedBatch, states, hashes, web, scorecard.read.of_facts)
+    begin = partial(FoldedBatch, states, hashes, web, scorecard.read.of_facts, crowd.numbers.of)
     folding = BatchFold(read.places, readers.read(read), begin, sorted_out)
     folded = folding.fold()
     tell_crowd(crowd, origin[1], read, folded.shown, folded.latest_us, hashes.hosts, campaigns, backfill)
@@ -114,7 +114,7 @@ def surroundings(crowd: Crowd, facts: Located, account: str = "", campaigns: Cam
     """
     networks, devices = recent(facts.networks, facts.latest_us), recent(facts.devices, facts.latest_us)
     around = crowd.around(networks, devices, facts.content, facts.host)
-    return around if campaigns is None else _in_campaigns(around, account, facts.host, campaigns)
+    return around if campaigns is None else _in_campaigns(around, account, facts.host, campaigns, crowd)
 
 
 def surroundings_of(
@@ -129,7 +129,7 @@ def surroundings_of(
     for place in np.flatnonzero(around.accounts[HOST] > 2).tolist():
         if campaigns.popular.has_host(hosts[place]):
             around.on_popular_host(place)
-    numbers = list(map(account_number, accounts)) if campaigns.has_members else []
+    numbers = list(map(crowd.numbers.of, accounts)) if campaigns.has_members else []
     members = campaigns.among(numbers)
     for place in [place for place, number in enumerate(numbers) if number in members] if members else ():
         if any(belongs := campaigns.of(numbers[place])):
@@ -137,12 +137,12 @@ def surroundings_of(
     return around
 
 
-def _in_campaigns(around: Surroundings, account: str, host: int, campaigns: Campaigns) -> Surroundings:
+def _in_campaigns(around: Surroundings, account: str, host: int, campaigns: Campaigns, crowd: Crowd) -> Surroundings:
     if around.link_accounts > 2 and campaigns.popular.has_host(host):
         around = around.on_popular_host()
     if not campaigns.has_members:
         return around
-    belongs = campaigns.of(account_number(account))
+    belongs = campaigns.of(crowd.numbers.of(account))
     return around if belongs is NO_CAMPAIGNS or not any(belongs) else around.in_campaigns(*belongs)
 
 

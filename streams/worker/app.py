@@ -30,6 +30,7 @@ from streams.core.models.alphabet import build_alphabet
 from streams.files.model_directory import Models
 from streams.files.public_suffixes import load_web_links
 from streams.pipeline.effects import Effects
+from streams.pipeline.hashes import account_numbers
 from streams.pipeline.step import process
 from streams.worker.agents import Folding, declare_agents
 from streams.worker.assignment import Partitions
@@ -106,14 +107,15 @@ def build(settings: WorkerSettings, registry: CollectorRegistry, step: Callable[
     store = None if settings.redis is None else RedisScoreStore(settings.redis, prefix=settings.redis_prefix)
     models = models_of(settings)
     scorecard = models.scorecard
-    crowd = Crowd()
+    crowd = Crowd(numbers=account_numbers(settings.salt))
     alphabet, web = build_alphabet(), load_web_links()
     campaigns = models.campaigns(crowd, alphabet, web)
-    backfill = Backfill(crowd, passes_over=campaigns.passes_over)
+    backfill = Backfill(crowd, passes_over=campaigns.passes_over, is_here=lambda number: partitions.has(number))
     scoring = f"{scorecard.hash}/{VERSION}/{models.hash}" if models.hash else f"{scorecard.hash}/{VERSION}"
     partitions = Partitions(
         where, store, metrics, kafka, redis, crowd.give_back, scoring, settings.forget_after_us, backfill.waiting,
-        backfill.give_back, lambda: crowd.has_heard_stored, settings.act_within_records,
+        backfill.give_back, lambda: crowd.has_heard_stored and campaigns.has_heard_stored, settings.act_within_records,
+        lambda accounts: backfill.remember(accounts, list(map(crowd.numbers.of, accounts))),
     )  # fmt: skip
     app = App(
         settings.group,

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from typing import Protocol
 
 from gate.errors import StoreUnavailable
@@ -29,6 +30,10 @@ from streams.worker.scores_to_redis import PUT_WITHIN_S, UNKNOWN_MARK, ScoresToR
 log = logging.getLogger("upload_gate.worker")
 
 CLOSE_WITHIN_S = 3.0
+HEAR_WITHIN_S = 5.0
+HEAR_AGAIN_S = 0.02
+MOST_REMEMBERED = 1 << 20
+REMEMBERED_A_TURN = 5_000
 ENDING = (State.UNASSIGNED, State.SETTLING)
 
 
@@ -61,12 +66,13 @@ class Partitions:
         wait_again: Callable[[int, Sequence[str]], None] = lambda partition, accounts: None,
         knows_others: Callable[[], bool] = lambda: True,
         act_within_records: int = ACT_WITHIN_RECORDS,
+        remember: Callable[[Sequence[str]], None] = lambda accounts: None,
     ) -> None:
         """`give_back` gets crowd counts that were taken and not committed, `wait_again` the accounts that were scored
         without an event and not committed; for `scoring`, `forget_after_us` and `waiting` see `commit.Owner`.
 
         Accounts are scored again, without an event, only while the worker `knows_others`, the counts of all partitions, and
-        their partition is no more than `act_within_records` behind.
+        their partition is no more than `act_within_records` behind. `remember` gets the accounts of a partition that opens.
         """
         self.where = where
         self._give_back = give_back
@@ -76,6 +82,7 @@ class Partitions:
         self._wait_again = wait_again
         self._knows_others = knows_others
         self._act_within_records = act_within_records
+        self._remember = remember
         self.wake = asyncio.Event()
         self._store = store
         self._metrics = metrics
@@ -93,6 +100,10 @@ class Partitions:
     def mine(self) -> list[Partition]:
         """The partitions that the group assigned to this worker, in any state."""
         return [partition for partition in self._all.values() if partition.state not in ENDING]
+
+    def has(self, number: int) -> bool:
+        """Whether the group assigned the partition to this worker."""
+        return number in self._all
 
     def in_state(self, state: State) -> list[Partition]:
         """The partitions in this state."""
@@ -224,6 +235,21 @@ class Partitions:
     def _may_rescore(self, number: int) -> bool:
         partition = self._all.get(number)
         return self._knows_others() and partition is not None and acts(partition.behind, self._act_within_records)
+
+    async def prepare(self, owner: Owner) -> None:
+        """See Around. Waits for the counts and campaigns of all partitions, so that no account's first score lacks its own.
+
+        Waits only for a few seconds, since a score without them is better than none, and not where there is no account.
+        """
+        states = owner.accounts.states
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(HEAR_WITHIN_S):
+                while states and not self._knows_others():
+                    await asyncio.sleep(HEAR_AGAIN_S)
+        latest = list(islice(reversed(states), MOST_REMEMBERED))
+        for at in range(0, len(latest), REMEMBERED_A_TURN):
+            self._remember(latest[at : at + REMEMBERED_A_TURN])
+            await asyncio.sleep(0)  # heartbeats go out in between
 
     def close(self, owner: Owner) -> None:
         """See Around."""

@@ -43,13 +43,12 @@ class CampaignFeed(Service):
         self._campaigns = campaigns
         self._kafka = kafka
         self._show = show
-        self._has_read_stored = False
 
     @Service.task
     async def _show_sizes(self) -> None:
         while not self.should_stop:
             self._campaigns.look()  # counts that other workers publish are read also while no batch comes
-            if self._has_read_stored:
+            if self._campaigns.has_heard_stored:
                 self._show(self._campaigns.sizes())
             await self.sleep(SHOW_EVERY_S)
 
@@ -72,7 +71,9 @@ class CampaignFeed(Service):
                 for record in records:
                     if is_recent(record.timestamp, now_us):
                         hear(self._campaigns, record.key, record.value, record.timestamp)
-                self._has_read_stored = self._has_read_stored or follower.has_read_stored
+                if follower.has_read_stored and not self._campaigns.has_heard_stored:
+                    self._campaigns.look()
+                    self._campaigns.stored_are_heard()
 
 
 def hear(campaigns: Campaigns, key: bytes | None, value: bytes | None, timestamp_ms: int = 0) -> bool:

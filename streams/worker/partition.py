@@ -173,6 +173,10 @@ class Around(Protocol):
         """An owner, not open yet."""
         ...
 
+    async def prepare(self, owner: Owner) -> None:
+        """Learn of an open owner's accounts what their first scores need."""
+        ...
+
     def close(self, owner: Owner) -> None:
         """Close `owner` while work goes on."""
         ...
@@ -302,6 +306,7 @@ class Partition:
         owner = self._around.new_owner(self.accounts, self)
         try:
             records = await owner.open()
+            await self._around.prepare(owner)
         except asyncio.CancelledError:
             self._around.close(owner)
             raise

@@ -53,6 +53,7 @@ async def test_sizes_are_shown_only_once_the_stored_campaigns_are_read(monkeypat
         await eventually(lambda: shown)
 
     assert before == []
+    assert campaigns.has_heard_stored
 
 
 @pytest.mark.parametrize(("positions", "read"), [([0, 3, 9], [False, False, True]), ([9, 9, 9], [True, True, True])])

@@ -1,8 +1,8 @@
-"""Crowd counts that were taken for a batch which is never committed are published with a later one."""
+"""What a worker's partitions take of a batch that is never committed, and what they wait for before they are read."""
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -12,8 +12,10 @@ from streams.core.crowd import DEVICE, Backfill, Crowd
 from streams.files.scorecards import load_scorecard
 from streams.pipeline.effects import CrowdCounts, Effects, Scores
 from streams.pipeline.step import Record
+from streams.worker import assignment
 from streams.worker.agents import Fetch, Folding
 from streams.worker.assignment import Partitions
+from streams.worker.changelog import Accounts
 from streams.worker.commit import Owner, Where
 from streams.worker.metrics import WorkerMetrics
 from streams.worker.outage import Outage
@@ -124,3 +126,57 @@ def test_accounts_are_scored_again_once_all_counts_were_heard_and_their_partitio
     owner.chores.rescore(1)
 
     assert owner.chores.is_due(1) is is_due
+
+
+class Named(NamedTuple):
+    """What an open owner has of which `prepare` reads."""
+
+    accounts: Accounts
+
+
+async def test_a_partition_is_read_once_its_worker_knows_the_others_and_the_accounts_that_it_has(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(assignment, "REMEMBERED_A_TURN", 2)
+    monkeypatch.setattr(assignment, "HEAR_AGAIN_S", 0.0)
+    known = [False, False, True]
+    remembered: list[str] = []
+    metrics, up = WorkerMetrics(CollectorRegistry()), Outage("Kafka", lambda up: None)
+    partitions = Partitions(
+        Where("k:1", Topics(), "g"),
+        None,
+        metrics,
+        up,
+        up,
+        knows_others=lambda: known.pop(0),
+        remember=remembered.extend,
+    )
+    accounts = Accounts(3)
+    accounts.states.update({f"a-{n}": b"" for n in range(5)})
+
+    await partitions.prepare(cast(Owner, Named(accounts)))
+
+    assert known == []
+    assert sorted(remembered) == sorted(accounts.states)
+
+
+async def test_a_partition_is_read_although_the_others_are_not_heard_of_and_at_once_where_it_has_no_account(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(assignment, "HEAR_WITHIN_S", 0.001)
+    looks: list[None] = []
+    remembered: list[str] = []
+    metrics, up = WorkerMetrics(CollectorRegistry()), Outage("Kafka", lambda up: None)
+    partitions = Partitions(
+        Where("k:1", Topics(), "g"), None, metrics, up, up, remember=remembered.extend,
+        knows_others=lambda: bool(looks.append(None)),
+    )  # fmt: skip
+    full, empty = Accounts(3), Accounts(4)
+    full.states["a"] = b""
+
+    await partitions.prepare(cast(Owner, Named(empty)))
+    before = list(looks)
+    await partitions.prepare(cast(Owner, Named(full)))
+
+    assert before == []
+    assert remembered == ["a"]

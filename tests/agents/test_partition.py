@@ -90,6 +90,7 @@ class Worker:
 
     def __init__(self) -> None:
         self.owners: list[FakeOwner] = []
+        self.prepared: list[Owner] = []
         self.closed: list[Owner] = []
         self.reads: list[int] = []
         self.requests = 0
@@ -101,6 +102,9 @@ class Worker:
     def new_owner(self, accounts: Accounts, hooks: Hooks) -> Owner:
         self.owners.append(FakeOwner(accounts))
         return cast(Owner, self.owners[-1])
+
+    async def prepare(self, owner: Owner) -> None:
+        self.prepared.append(owner)
 
     def close(self, owner: Owner) -> None:
         self.closed.append(owner)

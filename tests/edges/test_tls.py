@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import signal
@@ -13,10 +14,12 @@ import pytest
 from gate.cli.http_json import get_json
 from gate.errors import SettingInvalid, StoreUnavailable
 from gate.local.free_port import free_port
+from gate.serve.certificates import CertificatesInForce
+from gate.serve.hot.edge_limits import EdgeLimits
 from gate.serve.server import listening, serving
 from gate.settings import TlsFiles, read_settings
 from tests.certificates import make_certificates
-from tests.edges.running_gate import CHECK
+from tests.edges.running_gate import CHECK, running_gate
 from tests.edges.test_serving import a_gate, answer
 from tests.waiting import wait_until
 
@@ -119,6 +122,91 @@ def test_a_command_says_why_it_gets_no_answer_over_tls_and_what_to_do(
     assert "it does not speak TLS. Write http://" in no_tls
     assert "commands send none" in without_certificate
     assert not any("token" in text or "_ssl.c" in text for text in (untrusted, plain, no_tls, without_certificate))
+
+
+async def issuer_at(port: int, authority: Path) -> str:
+    """The authority of the certificate that the port shows to one who trusts `authority`; empty where that is another one."""
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=ssl.create_default_context(cafile=authority))
+    except ssl.SSLCertVerificationError:
+        return ""
+    shown = writer.get_extra_info("peercert")["issuer"]
+    writer.close()
+    await writer.wait_closed()
+    return str(shown[0][0][1])
+
+
+async def test_a_renewed_certificate_is_in_force_without_a_restart_and_a_half_renewed_one_is_not(
+    tmp_path: Path, certificates: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def write(cert: str, key: str) -> None:
+        for ending, name in (("pem", cert), ("key", key)):
+            (tmp_path / f"own.{ending}").write_bytes((certificates / f"{name}.{ending}").read_bytes())
+
+    write("ours", "ours")
+    in_force = CertificatesInForce(TlsFiles(tmp_path / "own.pem", tmp_path / "own.key", None))
+    ours, other = (certificates / f"{name}-ca.pem" for name in ("ours", "other"))
+    async with await asyncio.start_server(lambda *_: None, "127.0.0.1", 0, ssl=in_force.context) as server:
+        port = server.sockets[0].getsockname()[1]
+        issuers = [await issuer_at(port, ours)]
+        for cert, key in (("other", "ours"), ("other", "other")):
+            write(cert, key)
+            for _ in range(2):
+                await in_force.look()
+            issuers += [await issuer_at(port, ours), await issuer_at(port, other)]
+
+    assert issuers == ["ours", "ours", "", "", "other"]
+    assert [record.getMessage().split(",")[0].split(" of ")[0] for record in caplog.records] == [
+        "the changed certificates are not in force",
+        "the changed certificates",
+    ]
+
+
+async def test_clients_are_asked_for_certificates_of_the_renewed_authorities(
+    tmp_path: Path, certificates: Path
+) -> None:
+    authorities = tmp_path / "clients.pem"
+    authorities.write_bytes((certificates / "ours-ca.pem").read_bytes())
+    in_force = CertificatesInForce(TlsFiles(certificates / "ours.pem", certificates / "ours.key", authorities))
+
+    async def lets_in(port: int, name: str) -> bool:
+        client = ssl.create_default_context(cafile=certificates / "ours-ca.pem")
+        client.load_cert_chain(certificates / f"{name}.pem", certificates / f"{name}.key")
+        try:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=client)
+            told = await reader.read(1)
+        except (ssl.SSLError, ConnectionError):
+            return False
+        writer.close()
+        return told == b"."
+
+    def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b".")
+        writer.close()
+
+    async with await asyncio.start_server(greet, "127.0.0.1", 0, ssl=in_force.context) as server:
+        port = server.sockets[0].getsockname()[1]
+        before = [await lets_in(port, name) for name in ("ours", "other")]
+        authorities.write_bytes((certificates / "other-ca.pem").read_bytes())
+        for _ in range(2):
+            await in_force.look()
+        after = [await lets_in(port, name) for name in ("ours", "other")]
+
+    assert (before, after) == ([True, False], [False, True])
+
+
+async def test_a_client_that_begins_no_handshake_is_not_kept_for_longer_than_a_request(
+    tmp_path: Path, certificates: Path
+) -> None:
+    files = TlsFiles(certificates / "ours.pem", certificates / "ours.key", None)
+    async with running_gate(tmp_path) as gate:
+        with listening("127.0.0.1", 0, "PORT") as port:
+            async with serving(gate.app, port, EdgeLimits(request_s=0.05), files), asyncio.timeout(30):
+                reader, writer = await asyncio.open_connection(*port.getsockname())
+                ended = await reader.read()
+                writer.close()
+
+    assert ended == b""
 
 
 async def test_files_that_are_not_certificates_are_named(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ class Worker:
     def batch(self, partition: int, *shown: tuple[str, Attempted], day: int = 0, established: bool = False) -> None:
         at_us = AT_US + day * DAY_US
         found = self.campaigns.read([event for _, event in shown], [at_us] * len(shown))
-        accounts = [account_number(account) for account, _ in shown]
+        accounts = [self.crowd.numbers.of(account) for account, _ in shown]
         told = [(accounts[place], {feature: at_us}, established) for place, feature in each(found)]
         self.crowd.note_batch(partition, columns_of(told))
         self.campaigns.look(accounts, found)
@@ -66,7 +66,7 @@ class Worker:
         self.campaigns.look()
 
     def of(self, account: str) -> Membership:
-        return self.campaigns.of(account_number(account))
+        return self.campaigns.of(self.crowd.numbers.of(account))
 
 
 def listed(*records: list[tuple[bytes, bytes]], today: int = TODAY) -> list[Campaign]:

@@ -20,6 +20,8 @@ from gate.local.free_port import free_port
 from gate.records.audit import AuditRecord, check_chain, decode_audit
 from gate.stores.redis.overrides import RedisOverrideStore
 
+NOW_US = 1_800_000_000_000_000
+
 
 @pytest.fixture
 def place(redis_url: str, unique: Callable[[], str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
@@ -171,7 +173,32 @@ def test_a_mistake_in_a_file_names_its_line_and_nothing_is_set(tmp_path: Path, l
     file.write_text('{"account":"b","deny":true,"for":"2d","reason":"x"}\n' + line + "\n")
 
     with pytest.raises(OperatorError, match=f":2: .*{expected}"):
-        overrides_in(file, "ada")
+        overrides_in(file, "ada", NOW_US)
+
+
+@pytest.mark.parametrize("ahead_s", [-7_200, 7_200])
+@pytest.mark.parametrize("by_file", [False, True])
+def test_an_override_lasts_as_long_as_it_says_whatever_the_clock_of_the_operators_host(
+    redis_url: str, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    ahead_s: int, by_file: bool,
+) -> None:  # fmt: skip
+    began_us, wrong_ns = time.time_ns() // 1000, ahead_s * 1_000_000_000
+    own = time.time_ns
+    monkeypatch.setattr("time.time_ns", lambda: own() + wrong_ns)
+    file = tmp_path / "overrides.jsonl"
+    file.write_text('{"account":"a-17","deny":true,"for":"30m","reason":"x"}')
+    typed = ["import", str(file)] if by_file else ["set", "a-17", "--deny", "--for", "30m", "--reason", "x"]
+
+    code = run(["override", *typed, "--by", "ada", "--yes"])
+    told = capsys.readouterr()
+    shown = run(["override", "show", "a-17"])
+    found = stored(redis_url, place, "a-17")
+
+    assert (code, shown) == (0, 0)
+    assert found is not None
+    assert 0 <= found.expires_at_us - began_us - 1_800_000_000 < 60_000_000
+    assert "a-17 is refused for 30m, by ada" in told.err + told.out
+    assert "a-17 is refused for 30m, by ada" in capsys.readouterr().out
 
 
 def test_what_is_left_of_a_limit_is_told_in_one_line() -> None:

@@ -504,7 +504,6 @@ def test_a_reader_keeps_100000_features_and_then_all_count_as_changed() -> None:
     ("kind", "days", "floor", "megabytes", "lone"),
     [
         (IP, 7, 3, 32, 21), (DEVICE, 30, 1, 32, 21), (CONTENT, 4, 3, 32, 21), (HOST, 4, 3, 16, 18),
-        (PICTURE_CAMPAIGN, 3, 3, 8, 19), (LINK_CAMPAIGN, 3, 3, 8, 19), (TEXT_CAMPAIGN, 3, 3, 8, 19),
     ],
 )  # fmt: skip
 def test_each_kind_has_its_window_its_floor_and_its_memory(
@@ -514,6 +513,11 @@ def test_each_kind_has_its_window_its_floor_and_its_memory(
 
     assert KINDS[kind] == Kind(days, budget, budget, 1 << lone, floor)
     assert CEILING == 64
+
+
+@pytest.mark.parametrize("kind", [PICTURE_CAMPAIGN, LINK_CAMPAIGN, TEXT_CAMPAIGN])
+def test_a_campaign_has_room_for_the_members_of_other_partitions_too(kind: int) -> None:
+    assert KINDS[kind] == Kind(3, 16 << 20, 8 << 20, 1 << 19, 3)
 
 
 @pytest.mark.parametrize("kind", [IP, DEVICE, CONTENT, HOST])

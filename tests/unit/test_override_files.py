@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from gate.cli.override import as_json
 from gate.core.override import Override
 from gate.errors import OperatorError
 
+NOW_US = 1_800_000_000_000_000
 JSON_LINE = '{"account":"a-1","for":"7d","reason":"press","allow":true}'
 
 
@@ -51,7 +51,7 @@ def test_of_many_wrong_lines_the_first_are_named_and_the_rest_counted(tmp_path: 
     file = written(tmp_path, "{\n" * 5_000)
 
     with pytest.raises(OperatorError) as caught:
-        overrides_in(file, "ada")
+        overrides_in(file, "ada", NOW_US)
 
     lines = str(caught.value).split("\n")
     assert len(lines) == MOST_NAMED + 2
@@ -67,7 +67,7 @@ def test_of_many_wrong_lines_the_first_are_named_and_the_rest_counted(tmp_path: 
     ],
 )
 def test_a_table_from_a_spreadsheet_is_read_by_the_names_of_its_columns(tmp_path: Path, text: str) -> None:
-    (first, one), (second, two) = overrides_in(written(tmp_path, text), "ada")
+    (first, one), (second, two) = overrides_in(written(tmp_path, text), "ada", NOW_US)
 
     assert (first, one.allow, one.limits, one.reason, one.owner) == ("a-1", True, None, "moves, her archive", "ada")
     assert (second, two.allow, two.limits, two.reason) == ("a-2", False, "trusted", "press")
@@ -90,7 +90,7 @@ def test_a_table_from_a_spreadsheet_is_read_by_the_names_of_its_columns(tmp_path
 )
 def test_a_mistake_in_a_table_names_its_line(tmp_path: Path, text: str, expected: str) -> None:
     with pytest.raises(OperatorError) as caught:
-        overrides_in(written(tmp_path, text, "list.csv"), "ada")
+        overrides_in(written(tmp_path, text, "list.csv"), "ada", NOW_US)
 
     assert expected in str(caught.value)
 
@@ -98,16 +98,15 @@ def test_a_mistake_in_a_table_names_its_line(tmp_path: Path, text: str, expected
 def test_what_the_command_listed_is_set_again_without_what_has_expired(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    now_us = time.time_ns() // 1000
     kept = {
-        "a-1": Override(True, "press", "ada", now_us + 3_600_000_000),
-        "a-2": Override(False, "farm", "ada", now_us + 7_200_000_000),
-        "a-3": Override(False, "archive", "ada", now_us + 9_000_000_000, "trusted"),
-        "a-4": Override(False, "old", "ada", now_us - 5_000_000),
+        "a-1": Override(True, "press", "ada", NOW_US + 3_600_000_000),
+        "a-2": Override(False, "farm", "ada", NOW_US + 7_200_000_000),
+        "a-3": Override(False, "archive", "ada", NOW_US + 9_000_000_000, "trusted"),
+        "a-4": Override(False, "old", "ada", NOW_US - 5_000_000),
     }
     listing = {"overrides": [as_json(account, override) for account, override in kept.items()]}
 
-    found = dict(overrides_in(written(tmp_path, json.dumps(listing, indent=2)), "kim"))
+    found = dict(overrides_in(written(tmp_path, json.dumps(listing, indent=2)), "kim", NOW_US))
 
     assert list(found) == ["a-1", "a-2", "a-3"]
     assert "left out, as expired: 1 override" in capsys.readouterr().err
@@ -126,7 +125,7 @@ def test_a_listing_of_something_else_is_named(tmp_path: Path) -> None:
     ]
 
     with pytest.raises(OperatorError) as caught:
-        overrides_in(written(tmp_path, json.dumps({"overrides": wrong})), "kim")
+        overrides_in(written(tmp_path, json.dumps({"overrides": wrong})), "kim", NOW_US)
 
     assert [line.partition(": ")[2] for line in str(caught.value).split("\n")[:2]] == [
         "is no override as `override list -o json` prints it"

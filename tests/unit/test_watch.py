@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from gate.app import board_in_force
+from gate.app import board_in_force, obey_break_glass
 from gate.app.board_in_force import BoardInForce
 from gate.app.check import Check
 from gate.app.converge import converged
@@ -34,6 +34,7 @@ from gate.policyfile import load_policy
 from gate.ports.boards import Acknowledgement
 from gate.ports.clock import ClockMark
 from gate.records.board_document import encode_board
+from gate.records.break_glass_document import BreakGlass
 from gate.records.gate import decode_gate, encode_gate
 from gate.serve.health import Health
 from gate.stores.disk.break_glass import BreakGlassFile
@@ -334,6 +335,50 @@ async def test_pauses_of_the_break_glass_file_stay_in_force_while_an_editor_rena
     assert [pause.id for pause in bench.check.board.break_glass] == ["glass"]
 
 
+class HangingFile(BreakGlassFile):
+    """A break-glass file on a disk that does not answer until `answers` is set."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.answers = threading.Event()
+        self.reads = 0
+
+    def changed(self) -> BreakGlass | None:
+        self.reads += 1
+        assert self.answers.wait(10)
+        return super().changed()
+
+
+async def test_a_disk_that_hangs_under_the_break_glass_file_holds_up_nothing_and_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(obey_break_glass, "LOOK_WITHIN_S", 0.01)
+    bench, path = Bench(tmp_path), tmp_path / "glass.json"
+    file = HangingFile(path)
+    path.write_bytes(encode_board(board_of(a_pause("glass"))))
+    bench.watch._break_glass._file = file
+
+    for _ in range(3):
+        await bench.watch._read_file()
+    reads, hanging = file.reads, bench.watch.break_glass_problems
+    file.answers.set()
+    await eventually_read(bench, lambda: bench.check.board.break_glass)
+
+    assert reads == 1
+    assert "cannot be read, its last good state is kept: the disk does not answer" in hanging[0]
+    assert bench.said[0] == hanging[0]
+    assert bench.watch.break_glass_problems == ()
+    assert bench.check.counts.board_unreadable == 1
+
+
+async def eventually_read(bench: Bench, obeyed: Callable[[], object]) -> None:
+    async def read() -> object:
+        await bench.watch._read_file()
+        return obeyed()
+
+    await eventually(read)
+
+
 async def test_a_break_glass_file_that_could_not_be_opened_is_no_problem_once_it_is_removed(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     bench.glass.mkdir()
@@ -409,7 +454,7 @@ async def test_a_fault_beside_the_break_glass_file_is_not_said_of_redis(
     def broken() -> None:
         raise ZeroDivisionError("a fault")
 
-    monkeypatch.setattr(bench.watch._break_glass, "read", broken)
+    monkeypatch.setattr(bench.watch._break_glass, "_look", broken)
 
     async with bench.running():
         await eventually(lambda: bench.said)

@@ -34,7 +34,12 @@ class HotServer:
         loop = asyncio.get_running_loop()
         self._edge = Edge(self._app, self._limits, loop)
         connection = partial(HotConnection, self._edge)
-        self._listener = await loop.create_server(connection, sock=port, ssl=self._context, backlog=BACKLOG)
+        # until its handshake is done no connection counts among those of the edge
+        within_s = None if self._context is None else self._limits.request_s
+        self._listener = await loop.create_server(
+            connection, sock=port, ssl=self._context, backlog=BACKLOG, ssl_handshake_timeout=within_s,
+            ssl_shutdown_timeout=within_s,
+        )  # fmt: skip
         self._edge.sweep()
 
     async def stop(self) -> None:

@@ -9,10 +9,10 @@ first, each reads the other's examples: both numbers become the smaller one, and
 **What is counted.** The crowd counts the distinct accounts of a group as it counts those of a device: by day of event
 time, established ones apart, added up over partitions, with its floor and its doorkeeper (`crowd`). What its docstring
 states as missing is missing here too. Besides, 5 in 100 pairs of pictures at the full distance are not found, and a third of the
-pairs of captions that share half of their 5-grams. A worker that restarts or takes a partition over knows the counts
-and not the members: an account belongs to a campaign again when it shows it again.
+pairs of captions that share half of their 5-grams. A worker that restarts or takes a partition over knows of each published
+campaign the 64 members of each partition that showed it last. Another account belongs to it again when it shows it again.
 
-**What it takes.** At most 24 MB a kind for counts, of names 48 MB; 300 MB for a million hashes of 64 bits and as much for
+**What it takes.** At most 32 MB a kind for counts, of names 48 MB; 300 MB for a million hashes of 64 bits and as much for
 longer ones, taken as they fill; 95 MB for the names of hosts that were linked to; 40 MB for marks of captions; 40 MB for
 popular hosts; 70 MB for sightings, accounts and exact copies.
 """

@@ -1,7 +1,8 @@
 """A campaign: what many accounts show within a few days that is nearly the same, and its record on the topic.
 
 A record's key is a partition and the campaign's id. Its value is JSON: when the campaign was seen first and last, up to
-three examples by hash, and how many accounts of the partition showed it on each day or later, as in `crowd.record`.
+three examples by hash, how many accounts of the partition showed it on each day or later, as in `crowd.record`, and which
+these are, by keyed number: the 64 that showed it last. So the next owner of the partition knows them.
 Where two workers found one campaign before they heard of each other, the one with the smaller number stays: the other's
 record says `same_as`. Records of other versions are passed over.
 """
@@ -79,7 +80,11 @@ class Sighting:
 
 
 class CampaignRecord(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A record's value; times are in µs since 1970. `counts` is a record of the crowd. With `same_as` there is no more."""
+    """A record's value; times are in µs since 1970. `counts` is a record of the crowd. With `same_as` there is no more.
+
+    `members` are the accounts of the partition (`crowd.members`), numbered under the key that `key` tells from others.
+    Records of earlier releases have none.
+    """
 
     version: int
     first_us: int = 0
@@ -87,6 +92,8 @@ class CampaignRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     examples: list[str] = []
     counts: msgspec.Raw = msgspec.Raw(b"null")
     same_as: str = ""
+    members: bytes = b""
+    key: str = ""
 
 
 _encode = msgspec.json.Encoder().encode
@@ -109,9 +116,19 @@ def parsed_id(text: str) -> Feature | None:
     return (NUMBERS[CampaignKind(kind)], number) if number <= LARGEST else None
 
 
-def written_record(sighting: Sighting, counts: bytes) -> bytes:
-    """The value of a campaign's record; `counts` is the crowd's."""
-    return _encode(CampaignRecord(VERSION, sighting.first_us, sighting.last_us, sighting.examples, msgspec.Raw(counts)))
+def written_record(sighting: Sighting, counts: bytes, members: bytes = b"", key: str = "") -> bytes:
+    """The value of a campaign's record; `counts` is the crowd's, `members` are numbered under `key`."""
+    return _encode(
+        CampaignRecord(
+            VERSION,
+            sighting.first_us,
+            sighting.last_us,
+            sighting.examples,
+            msgspec.Raw(counts),
+            members=members,
+            key=key if members else "",
+        )
+    )
 
 
 def written_alias(same_as: Feature) -> bytes:

@@ -28,7 +28,8 @@ from streams.core.campaigns.mixing import number_of, numbers_of_hashes
 from streams.core.campaigns.names_alike import NamesAlike
 from streams.core.campaigns.pictures import CAPACITY, Pictures
 from streams.core.campaigns.popular import PopularPages
-from streams.core.crowd import HOST, Crowd, CrowdCount, account_number
+from streams.core.campaigns.recorded_members import RecordedMembers
+from streams.core.crowd import HOST, Crowd, CrowdCount
 from streams.core.crowd.kinds import LINK_CAMPAIGN, NAME_CAMPAIGN, PICTURE_CAMPAIGN, TEXT_CAMPAIGN
 from streams.core.crowd.record import name, parsed_name
 from streams.core.models.alphabet import Alphabet
@@ -38,6 +39,25 @@ from streams.core.weblinks import WebLinks, host, link_path
 
 MAX_PARTITION: Final = 0xFFFF
 _NO_HOSTS: Final[Mapping[str, int]] = MappingProxyType({})
+
+
+class _Shown:
+    """The campaigns of one kind that uploads showed, in order: when each was shown, an example of it, and the place of the
+    last one of each number."""
+
+    __slots__ = ("examples", "last", "times")
+
+    def __init__(self) -> None:
+        self.last: dict[int, int] = {}
+        self.times: list[int] = []
+        self.examples: list[str | Marks] = []
+
+    def add(self, numbers: Sequence[int], times: Sequence[int], examples: Sequence[str | Marks]) -> None:
+        """Add those of a batch. Most are looked up never again, so nothing is made of each."""
+        before = len(self.times)
+        self.last.update(zip(numbers, range(before, before + len(numbers)), strict=True))
+        self.times += times
+        self.examples += examples
 
 
 class Campaigns:
@@ -56,8 +76,10 @@ class Campaigns:
         self._names = names
         self._first = FirstSight()
         self.popular = PopularPages(crowd)
-        self._shown: dict[int, dict[int, tuple[int, str | Marks]]] = {}
-        """The last time and an example of each campaign since the last look, by kind and number."""
+        self._recorded = RecordedMembers(crowd, self._known)
+        self.has_heard_stored = False
+        self._shown: dict[int, _Shown] = {}
+        """The campaigns shown since the last look, by kind."""
 
     @classmethod
     def by_model(cls, crowd: Crowd, alphabet: Alphabet, names: NameModel | None, web: WebLinks) -> Self:
@@ -145,7 +167,7 @@ class Campaigns:
         samples: list[tuple[int, int]] = []
         for place in linking:
             event = uploads[place]
-            account = account_number(event.account.id)
+            account = self._crowd.numbers.of(event.account.id)
             is_established = account in established
             for link in event.links[:MAX_LINKS]:
                 name = host(link)
@@ -172,8 +194,7 @@ class Campaigns:
         for kind, (numbers, places) in shown.items():
             if numbers:
                 when = [times[place] for place in places]
-                last = zip(when, examples[kind], strict=True)
-                self._shown.setdefault(kind, {}).update(zip(numbers, last, strict=True))
+                self._shown.setdefault(kind, _Shown()).add(numbers, when, examples[kind])
                 items += numbers
                 at_us += when
         self._first.see(items, at_us)
@@ -183,6 +204,7 @@ class Campaigns:
         joined the campaigns that their uploads showed.
         """
         known, names = self._known, self._names
+        self._recorded.take_in()
         joined = [] if names is None else names.look()
         known.look(self._described, None if names is None else names.is_live)
         held: dict[int, set[int]] = {}
@@ -204,7 +226,7 @@ class Campaigns:
 
     def _held(self) -> list[Feature]:
         """The campaigns shown since the last look that somebody has sighted."""
-        shown, sightings = self._shown, self._known.sightings
+        shown, sightings = {kind: of_kind.last for kind, of_kind in self._shown.items()}, self._known.sightings
         if len(sightings) < sum(map(len, shown.values())):
             return [feature for feature in sightings if feature[1] in shown.get(feature[0], ())]
         features = [(kind, number) for kind, numbers in shown.items() for number in numbers]
@@ -213,11 +235,12 @@ class Campaigns:
     def _described(self, feature: Feature) -> tuple[int, int, list[str]]:
         """When the campaign was shown first and last, as far as that is known here, and an example."""
         first_us = self._first.first_us(feature[1])
-        shown = self._shown.get(feature[0], {}).get(feature[1])
-        if shown is None:
+        shown = self._shown.get(feature[0])
+        place = None if shown is None else shown.last.get(feature[1])
+        if shown is None or place is None:
             now_us = (self._crowd.today or 0) * DAY_US
             return (now_us, now_us, []) if first_us is None else (first_us, first_us, [])
-        at_us, example = shown
+        at_us, example = shown.times[place], shown.examples[place]
         text = example if isinstance(example, str) else written(example)
         return at_us if first_us is None else min(first_us, at_us), at_us, [text]
 
@@ -257,7 +280,8 @@ class Campaigns:
                 sighting = known.sightings.get(feature) or known.sighted(feature, *self._described(feature))
                 added[KIND_OF[feature[0]]] += max(0, count.count - sighting.told.get(partition, 0))
                 sighting.told[partition] = max(count.count, sighting.told.get(partition, 0))
-                record = written_record(sighting, count.record)
+                members = self._recorded.packed(partition, feature)
+                record = written_record(sighting, count.record, members, self._recorded.key)
             records.append(CrowdCount(count.feature, count.count, count.established, record))
         return records, added
 
@@ -285,7 +309,12 @@ class Campaigns:
         if feature[0] == NAME_CAMPAIGN and self._names is not None:
             self._names.heard(feature[1])
         self._known.sighted(stays, record.first_us, record.last_us, record.examples)
+        self._recorded.hear(partition, stays, record)
         return True
+
+    def stored_are_heard(self) -> None:
+        """All stored records were heard, perhaps before."""
+        self.has_heard_stored = True
 
     def passes_over(self, feature: Feature) -> bool:
         """Whether it is a run of names that many honest ones share, or that too few names have."""
@@ -323,7 +352,7 @@ class Campaigns:
     def _links(self, event: Attempted, at_us: int, hosts: Mapping[str, int], established: Collection[int]) -> list[int]:
         """The numbers of the groups of an upload's links; notes the pages for which they speak."""
         groups: list[int] = []
-        popular, account = self.popular, account_number(event.account.id)
+        popular, account = self.popular, self._crowd.numbers.of(event.account.id)
         for link in event.links[:MAX_LINKS]:
             shape = link_shape(link)
             if not shape:

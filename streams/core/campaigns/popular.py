@@ -15,6 +15,7 @@ neither other accounts, which begin none, nor a few established ones push out wh
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from itertools import islice
 from typing import Final
@@ -66,8 +67,9 @@ class PopularPages:
         self._crowd = crowd
         self._well_known: frozenset[int] = frozenset()
         self._linked: dict[int, _Linked] = {}
-        self._ranks: tuple[dict[int, None], ...] = tuple({} for _ in range(KEPT_ESTABLISHED + 1))
-        """The pages by their number of established accounts, the one linked to longest ago first."""
+        self._ranks: tuple[OrderedDict[int, None], ...] = tuple(OrderedDict() for _ in range(KEPT_ESTABLISHED + 1))
+        """The pages by their number of established accounts, the one linked to longest ago first. A plain dict would step
+        over all that left before, each time that the first one is looked up."""
 
     def know(self, hosts: Mapping[str, int]) -> None:
         """Take the numbers of the well-known hosts from `hosts`, the numbers under which all hosts are noted."""

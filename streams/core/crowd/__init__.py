@@ -15,7 +15,8 @@ the earlier owner with its own counts, so no count falls below a published one, 
 - Counts up to the floor (3; of devices 1, of names 2) are not published: the sum is short by at most floor × partitions.
 - A worker that restarts or takes a partition over knows the old count but not its members. It cannot distinguish new
   accounts from these members, so the larger of both numbers counts: after `k` hand-overs within a window the count is
-  at least 1 / (k + 1) of the truth. It is exact again when the accounts have shown the feature to the new owner.
+  at least 1 / (k + 1) of the truth. It is exact again when the accounts have shown the feature to the new owner. Records
+  of campaigns name the members, so a new owner counts on from these.
 - One partition counts at most 64 accounts of a feature; beyond it the 64 last ones stand for all.
 - The doorkeeper forgets a lone account when another lone feature takes its slot, and a full table drops what few
   accounts share (`doorkeeper`, `rows`). Each kind has its own budget, so contents never push out devices.
@@ -31,7 +32,7 @@ hosts 16): 180,000 features of three accounts, and as many that are heard of in 
 four kinds together stay below 500 MB when all is full; a crowd begins with 1 MB.
 """
 
-from streams.core.crowd.account_ids import account_number
+from streams.core.crowd.account_ids import AccountNumbers, account_number
 from streams.core.crowd.around import ManySurroundings, Surroundings
 from streams.core.crowd.backfill import STEPS, Backfill
 from streams.core.crowd.counts import MANY, Crowd
@@ -53,6 +54,7 @@ __all__ = [
     "MAX_HOT",
     "STEPS",
     "WINDOW_US",
+    "AccountNumbers",
     "Backfill",
     "Crowd",
     "CrowdCount",

@@ -1,8 +1,10 @@
 """Account ids by their 32-bit number, for the members of features, of which the crowd keeps only numbers.
 
 An attacker may choose the ids of accounts, and must not thereby choose their numbers: accounts of one number would count
-as one, and an account would belong to the campaigns of another. So the number is Python's own hash of text, which has a
-secret key in each process. Numbers are never written anywhere, and counts do not depend on them.
+as one, and an account would belong to the campaigns of another. So the numbers have a secret key. Those of a worker have
+one that all workers share, so that another worker and the next process read whom a record names. Without such a key the
+number is Python's own hash of text, which has a key in each process; such numbers are never written anywhere. Counts do
+not depend on numbers.
 
 One slot holds the account that fell into it last. With `n` slots, an account is forgotten with probability
 1 - exp(-m / n) after `m` further accounts. Ids are compared with their number, so none is taken for another one, except
@@ -13,7 +15,8 @@ Growth: eight bytes a slot, up to 2^21 slots (16 MB). The ids are those that the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
 
 FIRST_SLOTS = 1 << 12
 MAX_SLOTS = 1 << 21
@@ -26,11 +29,25 @@ def account_number(account: str) -> int:
     return hash(account) & 0xFFFF_FFFF
 
 
+class AccountNumbers(NamedTuple):
+    """How accounts are numbered. `of` gives the 32-bit number of an account.
+
+    `key` tells the key of the numbers from others; it is empty for numbers that mean nothing in another process.
+    """
+
+    of: Callable[[str], int]
+    key: str
+
+
+OF_PROCESS: Final = AccountNumbers(account_number, "")
+
+
 class AccountIds:
     """The ids of recent accounts. Mutable, used by one thread."""
 
-    def __init__(self, max_slots: int = MAX_SLOTS) -> None:
+    def __init__(self, max_slots: int = MAX_SLOTS, number_of: Callable[[str], int] = account_number) -> None:
         self._max_slots = max_slots
+        self._number_of = number_of
         self._slots: list[str | None] = [None] * min(FIRST_SLOTS, max_slots)
         self._mask = len(self._slots) - 1
         self._taken = 0
@@ -50,4 +67,4 @@ class AccountIds:
     def held(self, hashed: int) -> str | None:
         """The account with this number; None if it is not known any more."""
         account = self._slots[hashed & self._mask]
-        return account if account is not None and account_number(account) == hashed else None
+        return account if account is not None and self._number_of(account) == hashed else None

@@ -11,7 +11,7 @@ has at most as many steps as its ladder until its count falls. Scoring changes n
 At most `MAX_WAITING` accounts of a partition wait; further ones are skipped and counted.
 
 **What it takes.** 16 MB for ids (`account_ids`), up to 34 MB for the steps of features, 100 bytes for each account that waits.
-After a restart nothing is known: the members before it are not scored again.
+After a restart the members are known of whom the records of campaigns tell, once the caller has named their accounts.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
 
-from streams.core.crowd.account_ids import AccountIds, account_number
+from streams.core.crowd.account_ids import AccountIds
 from streams.core.crowd.counts import Crowd
 from streams.core.crowd.doorkeeper import Doorkeeper
 from streams.core.crowd.kinds import (
@@ -64,16 +64,20 @@ class Backfill:
         crowd: Crowd,
         steps: Mapping[int, tuple[int, ...]] = STEPS,
         passes_over: Callable[[tuple[int, int]], bool] = lambda feature: False,
+        is_here: Callable[[int], bool] = lambda partition: True,
     ) -> None:
-        """`passes_over` tells which features are no evidence, so that their members need not wait."""
+        """`passes_over` tells which features are no evidence, so that their members need not wait, and `is_here` which
+        partitions this worker has, because no other one's accounts can be scored here."""
         self._crowd = crowd
         self._steps = steps
         self._passes_over = passes_over
+        self._is_here = is_here
+        self._number_of = crowd.numbers.of
         self._stirred = crowd.watch_stirred()
         self._stirred.take()  # who showed features before this began is not known
         self._reached = Doorkeeper(MAX_FEATURES)
         self._waiting: dict[int, dict[int, None]] = {}
-        self._ids = AccountIds()
+        self._ids = AccountIds(number_of=self._number_of)
         self._skipped = 0
 
     def remember(self, accounts: Sequence[str], hashed: Sequence[int]) -> None:
@@ -98,7 +102,7 @@ class Backfill:
             held = self._ids.held
             have_scores = [hashed for hashed in waiting if held(hashed) in scored]
         else:
-            have_scores = [hashed for hashed in map(account_number, scored) if hashed in waiting]
+            have_scores = [hashed for hashed in map(self._number_of, scored) if hashed in waiting]
         for hashed in have_scores:
             waiting.pop(hashed, None)
         taken: list[str] = []
@@ -114,7 +118,7 @@ class Backfill:
     def give_back(self, partition: int, accounts: Iterable[str]) -> None:
         """Accounts that were taken wait again, because their scores were not committed."""
         given = list(accounts)
-        numbers = list(map(account_number, given))
+        numbers = list(map(self._number_of, given))
         self._ids.remember(given, numbers)
         for hashed in numbers:
             self._add(partition, hashed)
@@ -140,7 +144,8 @@ class Backfill:
 
     def _wait(self, feature: tuple[int, int]) -> None:
         for partition, hashed in self._crowd.members(*feature):
-            self._add(partition, hashed)
+            if self._is_here(partition):
+                self._add(partition, hashed)
 
     def _add(self, partition: int, hashed: int) -> None:
         waiting = self._waiting.setdefault(partition, {})

@@ -10,10 +10,22 @@ from numpy.typing import NDArray
 
 from gate.core.duration import DAY_US
 from gate.core.fields.times import MAX_AHEAD_US
+from streams.core.crowd.account_ids import OF_PROCESS, AccountNumbers
 from streams.core.crowd.around import ManySurroundings, Surroundings
 from streams.core.crowd.days import Days
 from streams.core.crowd.kinds import CONTENT, DEVICE, HOST, IP, KINDS, Kind
-from streams.core.crowd.members import ESTABLISHED, FULL, SIZE, WHO_AND_HOW, day_bits, whole, whom
+from streams.core.crowd.members import (
+    ESTABLISHED,
+    FULL,
+    SIZE,
+    WHO_AND_HOW,
+    day_bits,
+    of_partition,
+    read_back,
+    unknown_of,
+    whole,
+    whom,
+)
 from streams.core.crowd.record import MAX_DAY, CrowdCount, name, parsed, parsed_name, written
 from streams.core.crowd.shown import ShownFeatures, column_of
 from streams.core.crowd.stirred import Feature, Stirred
@@ -33,10 +45,13 @@ Owned = tuple[NDArray[np.uint64], NDArray[np.int64]]
 class Crowd:
     """All partitions' counts as one worker knows them. Mutable, in memory, used by one thread.
 
-    `floor` stands in place of each kind's own.
+    `floor` stands in place of each kind's own. All accounts are numbered by `numbers`.
     """
 
-    def __init__(self, floor: int | None = None, kinds: Mapping[int, Kind] = KINDS) -> None:
+    def __init__(
+        self, floor: int | None = None, kinds: Mapping[int, Kind] = KINDS, numbers: AccountNumbers = OF_PROCESS
+    ) -> None:
+        self.numbers = numbers
         self._days = Days()
         self._from_us, self._until_us = 0, 0
         """The open day, whose events need no further thought about time."""
@@ -230,12 +245,45 @@ class Crowd:
         members = whole(table.own.row(value), table.own.today)
         return (account for _, established, _, account in members if not established)
 
+    def packed_members(self, partition: int, kind: int, value: int) -> bytes:
+        """The accounts of one partition that are known to show a feature, for its record."""
+        return of_partition(self._tables[kind].own.row(value), partition)
+
+    def recall(self, partition: int, kind: int, value: int, packed: bytes) -> list[int]:
+        """Take in the accounts (`packed_members`) that the owner of the partition published; returns those that were not
+        known. Call it while a day is open.
+
+        Their count was published with them. So it is published again only if others had come before they were heard of.
+        """
+        table = self._tables[kind]
+        known, added = self.packed_members(partition, kind, value), []
+        news = unknown_of(packed, known)
+        for one in read_back(news, partition, table.own.today, table.days):
+            row = table.shared.get(value)
+            if row is None:
+                table.knock(value, one)
+                added.append(one)
+            elif row.find(one.to_bytes(SIZE, "big")) & 7 and table.own.note(value, row, one):  # -1 is odd, too
+                added.append(one)
+        if added:
+            table.totals.pop(value, None)
+            self._stir(kind, value)
+            changed = self._changed.get(partition)
+            if changed is not None and len(self.packed_members(partition, kind, value)) > len(packed):
+                changed.add((kind, value))
+        return [one & 0xFFFF_FFFF for one in added]
+
     def move(self, kind: int, value: int, to: int) -> None:
         """Count the members of the feature `value` as members of `to`, too, and publish `value` again."""
         table = self._tables[kind]
-        for age, established, partition, account in whole(table.own.row(value), table.own.today):
+        row, changed = table.own.row(value), self._changed
+        for partition in {partition for partition, _ in whom(row)} - changed.keys():  # other workers' ones
+            self.recall(partition, kind, to, of_partition(row, partition))
+        for age, established, partition, account in whole(row, table.own.today):
+            if partition not in changed:
+                continue
             self.note(partition, kind, to, account, (table.own.today - age) * DAY_US, established)
-            self._changed.setdefault(partition, set()).add((kind, value))
+            changed[partition].add((kind, value))
 
     def _hear_day(self, partition: int, day: int, at_us: int) -> None:
         begins_us = day * DAY_US

@@ -34,7 +34,7 @@ class Kind:
     floor: int = FLOOR
 
 
-_CAMPAIGN = Kind(days=3, shared_bytes=8 << 20, heard_bytes=8 << 20, lone_slots=1 << 19)
+_CAMPAIGN = Kind(days=3, shared_bytes=16 << 20, heard_bytes=8 << 20, lone_slots=1 << 19)
 
 KINDS: Mapping[int, Kind] = MappingProxyType(
     {

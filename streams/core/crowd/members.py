@@ -23,7 +23,10 @@ DAY_BITS = 49
 """The lowest bit of a member's day."""
 DAY = 0x7FFF
 _UNESTABLISHED = bytes(range(0, 256, 2))
+TOLD = 6
+"""Bytes of a member in a record, which names the partition once."""
 _member = Struct(">HHI")
+_told = Struct(">HI")
 
 
 def day_bits(day: int) -> int:
@@ -89,6 +92,49 @@ def whom(row: bytes) -> Iterator[tuple[int, int]]:
     """Yields the partition and the hash of each member."""
     for _, partition, account in _member.iter_unpack(row):
         yield partition, account
+
+
+def of_partition(row: bytes, partition: int) -> bytes:
+    """The members of one partition in a row, six bytes each, without the partition."""
+    high, low = divmod(partition & 0xFFFF, 256)
+    if row[2::SIZE].count(high) * SIZE == row[3::SIZE].count(low) * SIZE == len(row):  # as most are
+        theirs = row
+    else:
+        key = bytes((high, low))
+        theirs = b"".join([row[at : at + SIZE] for at in range(0, len(row), SIZE) if row[at + 2 : at + 4] == key])
+    told = bytearray(len(theirs) // SIZE * TOLD)
+    for to, at in enumerate((0, 1, 4, 5, 6, 7)):
+        told[to::TOLD] = theirs[at::SIZE]
+    return bytes(told)
+
+
+def unknown_of(told: bytes, known: bytes) -> bytes:
+    """The part of `told` behind what `known` has of it in the same order, both from `of_partition`.
+
+    Most records repeat what is known with one more member at the end, and without the first where there is no room.
+    """
+    at = known.find(told[:TOLD])
+    if at < 0 or at % TOLD:
+        return told
+    both = min(len(told), len(known) - at)
+    return told[both:] if told[:both] == known[at : at + both] else told
+
+
+def read_back(told: bytes, partition: int, today: int, days: int) -> list[int]:
+    """The members in bytes that `of_partition` made, those of the last `days` days; none if it did not make the bytes.
+
+    A member of a later day than today, which another partition may have reached before, counts as one of today.
+    """
+    if len(told) % TOLD or len(told) > CEILING * TOLD:
+        return []
+    found: list[int] = []
+    for code, account in _told.iter_unpack(told):
+        own_age = (today + 1 - (code >> 1)) & DAY
+        if own_age > DAY - days:
+            found.append(member(partition, account, today, bool(code & 1)))
+        elif own_age < days:
+            found.append(code << 48 | (partition & 0xFFFF) << 32 | account)
+    return found
 
 
 def inserted(row: bytes, one: int, today: int) -> bytes:

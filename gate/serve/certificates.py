@@ -1,0 +1,89 @@
+"""The certificate, key and authorities of the port for checks, read again when their files change.
+
+A connection gets what is in force when its handshake begins; those that are open keep what they have. Files that cannot be
+used change nothing, as while a renewal has replaced one of two, and the log says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from pathlib import Path
+from typing import Final
+
+from gate.errors import SettingInvalid
+from gate.settings import TlsFiles
+
+READ_EVERY_S: Final = 1.0
+
+log = logging.getLogger("upload_gate.tls")
+
+_Stamps = tuple[tuple[int, int, int] | None, ...]
+
+
+class CertificatesInForce:
+    """`context` is for the port that listens. Raises SettingInvalid if the files cannot be used at the start."""
+
+    def __init__(self, files: TlsFiles) -> None:
+        self._files = files
+        self._read = self._seen = _stamps(files)
+        self._current = tls_context(files)
+        self.context = tls_context(files)
+        self.context.sni_callback = self._choose
+
+    def _choose(self, connection: ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> None:
+        """Called at the begin of each handshake, whether the client names a host or not."""
+        connection.context = self._current
+
+    async def watch(self, every_s: float = READ_EVERY_S) -> None:
+        """Look at the files every `every_s` seconds, until cancelled."""
+        while True:
+            await asyncio.sleep(every_s)
+            await self.look()
+
+    async def look(self) -> None:
+        """Put files into force that have changed, and have not changed since the last look."""
+        stamps = await asyncio.to_thread(_stamps, self._files)
+        before, self._seen = self._seen, stamps
+        if stamps == self._read or stamps != before:
+            return
+        self._read = stamps
+        try:
+            self._current = await asyncio.to_thread(tls_context, self._files)
+        except SettingInvalid as error:
+            log.warning("the changed certificates are not in force, those from before stay: %s", error)
+        else:
+            log.warning("the changed certificates of %s are in force", self._files.cert)
+
+
+def tls_context(files: TlsFiles) -> ssl.SSLContext:
+    """TLS of the port for checks. A client without a certificate of the authorities gets no connection. Raises SettingInvalid."""
+    try:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(files.cert, files.key)
+        if files.client_ca is not None:
+            context.load_verify_locations(files.client_ca)
+            context.verify_mode = ssl.CERT_REQUIRED
+    except (OSError, ssl.SSLError) as error:
+        raise unusable(error) from None
+    return context
+
+
+def unusable(error: Exception) -> SettingInvalid:
+    """The error for files that are no certificates."""
+    return SettingInvalid(
+        f"the files of UPLOAD_GATE_TLS_CERT, _KEY and _CLIENT_CA cannot be used: {error}", "check that they are PEM"
+    )
+
+
+def _stamps(files: TlsFiles) -> _Stamps:
+    return tuple(_stamp(path) for path in (files.cert, files.key, files.client_ca) if path is not None)
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size

@@ -1,0 +1,46 @@
+"""Who belongs to which campaign, by the records on the topic: so a worker that starts, or takes a partition over, knows it.
+
+A record names up to 64 accounts of its partition, numbered under a key that all workers share. The crowd takes them in as
+if they had shown the campaign here, so counts and memberships go on from them. Members under another key are nobody.
+
+Growth: 16,384 lists of members that wait for a day by which they age, 600 bytes each; the oldest make room.
+"""
+
+from __future__ import annotations
+
+from streams.core.campaigns.campaign import CampaignRecord, Feature
+from streams.core.campaigns.known import MAX_SIGHTINGS, KnownCampaigns
+from streams.core.crowd import Crowd
+
+
+class RecordedMembers:
+    """The members that records name. Mutable, used by the crowd's one thread."""
+
+    def __init__(self, crowd: Crowd, known: KnownCampaigns) -> None:
+        self._crowd = crowd
+        self._known = known
+        self.key = crowd.numbers.key
+        """Tells the key of the numbers from others; empty for numbers that no record may hold."""
+        self._waiting: dict[tuple[int, Feature], bytes] = {}
+
+    def packed(self, partition: int, feature: Feature) -> bytes:
+        """The accounts of the partition that showed the campaign, for its record."""
+        return self._crowd.packed_members(partition, *feature) if self.key else b""
+
+    def hear(self, partition: int, feature: Feature, record: CampaignRecord) -> None:
+        """Take in the members that the owner of the partition published."""
+        if record.members and self.key and record.key == self.key:
+            self._waiting[partition, feature] = record.members
+            if len(self._waiting) > MAX_SIGHTINGS:
+                del self._waiting[next(iter(self._waiting))]
+            self.take_in()
+
+    def take_in(self) -> None:
+        """Take in those that wait, if a day is open by which they age."""
+        if not self._waiting or self._crowd.today is None:
+            return
+        waiting, self._waiting = self._waiting, {}
+        for (partition, feature), members in waiting.items():
+            stays = self._known.resolved(feature)
+            for account in self._crowd.recall(partition, *stays, members):
+                self._known.join(account, (stays,))
