@@ -94,9 +94,8 @@ class Batch:
         self, requests: Sequence[TakeRequest], keys: TakeKeys, shared: str, characters: Sequence[int] = ()
     ) -> str:
         """Packs the argument and returns the packed keys. `characters` are the lengths of accounts' ids where names are raw."""
-        encoding = "latin-1" if characters else "utf-8"
-        kinds = {} if characters else self._unrolled.kinds
-        names, packing, kind_of, small = names_of(requests), self._unrolled.packing, kinds.get, _SMALL
+        encoding, kinds = ("latin-1", {}) if characters else ("utf-8", self._unrolled.kinds)
+        names, packing, kind_of = names_of(requests), self._unrolled.packing, kinds.get
         begin_network, begin_device, begin_upload = keys.networks, keys.devices, keys.uploads
         shown = [shared]
         own: list[str] = []
@@ -135,25 +134,18 @@ class Batch:
             now_us, size, attempt = request.now_us, request.size, request.attempt
             if request.hot is not None or request.keep_limits or request.judges_anew or now_us is not None:
                 special = self._special(n, request)
-            if alone is None:
-                further: Sequence[int] = self._further(request, keys, flying)
+            kind, of = kind_of((request.class_, request.kind)), names[n << 4 : (n << 4) + 16]
+            if alone is None or kind is None or not of or ip is None or len(ip) != _PSEUDONYM or not 0 <= size < _SMALL:
+                what = self.fingerprint(request, kinds, encoding)
+                numbers = self._further(request, keys, flying)
+                given += (packed(number, special, a, i, d, attempt, len(what), *numbers), what)
             elif alone:
                 per_us, rate = alone
                 cost = -(-size * per_us // rate)
-                further = (cost if cost < NEVER_US else NEVER_US,)
+                cost = cost if cost < NEVER_US else NEVER_US
+                given.append(packed_whole(number, special, a, i, d, attempt, _WHOLE, cost, size << 8 | 1, of, kind))
             else:
-                further = ()
-            kind = kind_of((request.class_, request.kind)) if names else None
-            if kind is None or ip is None or len(ip) != _PSEUDONYM or not 0 <= size < small:
-                what = self.fingerprint(request, kinds, encoding)
-                given += (packed(number, special, a, i, d, attempt, len(what), *further), what)
-            else:
-                raw, size_and_mark = names[n << 4 : (n << 4) + 16], size << 8 | 1
-                if further:
-                    whole = packed_whole(number, special, a, i, d, attempt, _WHOLE, *further, size_and_mark, raw, kind)
-                else:
-                    whole = packed_whole(number, special, a, i, d, attempt, _WHOLE, size_and_mark, raw, kind)
-                given.append(whole)
+                given.append(packed_whole(number, special, a, i, d, attempt, _WHOLE, size << 8 | 1, of, kind))
             if now_us is not None:
                 given.append(_NOW.pack(now_us))
         self._key_count = count + len(own)
