@@ -42,6 +42,19 @@ def test_a_clock_that_is_set_back_loses_no_count() -> None:
     assert recent.by_class(NOON_US) == {"new": (2, 2, 0)}
 
 
+def test_after_a_clock_that_was_ahead_uploads_count_for_fifteen_minutes_again() -> None:
+    recent, ahead_us = RecentUploads(), 5 * 365 * 24 * 60 * MINUTE_US
+    for minute in range(3):
+        count(recent, "new", True, True, NOON_US + ahead_us + minute * MINUTE_US)
+    set_back = recent.by_class(NOON_US + 2 * MINUTE_US), recent.seconds(NOON_US + 2 * MINUTE_US)
+    for minute in range(3, 30):
+        count(recent, "new", True, True, NOON_US + minute * MINUTE_US)
+
+    assert set_back == ({"new": (3, 3, 3)}, 120)
+    assert recent.by_class(NOON_US + 29 * MINUTE_US) == {"new": (15, 15, 15)}
+    assert recent.seconds(NOON_US + 29 * MINUTE_US) == 900
+
+
 def gate(name: str, **recent: tuple[int, int, int]) -> Acknowledgement:
     return Acknowledgement(name, "http://gate", 1, 0, recent=recent, recent_s=900)
 
