@@ -14,7 +14,7 @@ from gate.core.limits.take import ClassLimits, TakeRequest
 from gate.stores.redis.account_keys import in_key, override_key, score_key
 from gate.stores.redis.layout import account_key, due_key, upload_key
 from gate.stores.redis.packing import numbered_limits
-from gate.stores.redis.take_batch import Batch, names_of
+from gate.stores.redis.take_batch import Batch
 from gate.stores.redis.unrolled import Unrolled
 
 RATE = Rate(3, 7_000_000, 3)
@@ -116,9 +116,9 @@ def test_fingerprints_that_are_packed_with_others_are_those_of_each_check(
 def test_the_digits_of_one_pseudonym_are_not_read_as_those_of_another() -> None:
     short, long = (TakeRequest("a", "u", LIMITS, "a" * 16, "b" * digits) for digits in (14, 18))
 
-    assert names_of([short, long]) == b""
-    assert names_of([replace(short, device="b" * 14 + "  ")]) == b""
-    assert names_of([replace(short, device="b" * 16)]) == bytes.fromhex("a" * 16 + "b" * 16)
+    assert Batch.names_of([short, long]) == b""
+    assert Batch.names_of([replace(short, device="b" * 14 + "  ")]) == b""
+    assert Batch.names_of([replace(short, device="b" * 16)]) == bytes.fromhex("a" * 16 + "b" * 16)
 
 
 def test_each_answer_of_a_batch_has_the_room_of_its_own_bucket() -> None:

@@ -41,18 +41,6 @@ _WHOLE: Final = FINGERPRINT.size
 _pack_fingerprint, _from_hex = FINGERPRINT.pack, bytes.fromhex
 
 
-def names_of(requests: Sequence[TakeRequest]) -> bytes:
-    """The pseudonyms of network and device of each, 16 bytes a request; empty where one of them has none."""
-    names = [f"{request.ip}{request.device}" for request in requests]
-    if set(map(len, names)) != _OF_TWO:
-        return b""
-    try:
-        found = _from_hex("".join(names))
-    except ValueError:
-        return b""
-    return found if len(found) == 16 * len(names) else b""  # spaces between digits are read over
-
-
 class Batch:
     """One call for some checks, packed at once for all of them, and how to read its reply. See `script_call.ScriptCall`.
 
@@ -95,7 +83,7 @@ class Batch:
     ) -> str:
         """Packs the argument and returns the packed keys. `characters` are the lengths of accounts' ids where names are raw."""
         encoding, kinds = ("latin-1", {}) if characters else ("utf-8", self._unrolled.kinds)
-        names, packing, kind_of = names_of(requests), self._unrolled.packing, kinds.get
+        names, packing, kind_of = self.names_of(requests), self._unrolled.packing, kinds.get
         begin_network, begin_device, begin_upload = keys.networks, keys.devices, keys.uploads
         shown = [shared]
         own: list[str] = []
@@ -151,6 +139,18 @@ class Batch:
         self._key_count = count + len(own)
         self._argument = b"".join(given)
         return "".join(shown) + "".join(own)
+
+    @staticmethod
+    def names_of(requests: Sequence[TakeRequest]) -> bytes:
+        """The pseudonyms of network and device of each, 16 bytes a request; empty where one of them has none."""
+        names = [f"{request.ip}{request.device}" for request in requests]
+        if set(map(len, names)) != _OF_TWO:
+            return b""
+        try:
+            found = _from_hex("".join(names))
+        except ValueError:
+            return b""
+        return found if len(found) == 16 * len(names) else b""  # spaces between digits are read over
 
     @staticmethod
     def fingerprint(request: TakeRequest, kinds: dict[tuple[str, str | None], bytes], encoding: str = "utf-8") -> bytes:
