@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from gate.cli.output import Output, OutputFlag, counted, emit, result, say
-from gate.errors import PolicyInvalid, file_problem
+from gate.errors import PolicyInvalid
 from gate.policyfile.other_file import other_file
 
 if TYPE_CHECKING:
@@ -40,12 +40,9 @@ def check(
 
     Example: upload-gate scorecard check scorecard.toml
     """
-    from streams.files.scorecards import check_scorecard
+    from streams.files.scorecards import check_scorecard, read_scorecard_text
 
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise PolicyInvalid(str(file), None, "", f"cannot be read ({file_problem(error)}); give a TOML file") from error
+    text = read_scorecard_text(file)
     if (other := other_file(text, "scorecard")) is not None:
         raise PolicyInvalid(str(file), None, "", other)
     card, complaints = check_scorecard(text, str(file))

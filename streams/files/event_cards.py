@@ -61,7 +61,7 @@ def write_event_model(model: EventModel, provenance: Provenance, directory: Path
     """Write the model into `directory`, which is created. The same model gives the same bytes."""
     directory.mkdir(parents=True, exist_ok=True)
     for name, card in ((NAME, model.plain), (LABELLED, model.labelled)):
-        (directory / f"{name}.toml").write_text(_text(card.terms, card.intercept, card.share))
+        (directory / f"{name}.toml").write_text(_text(card.terms, card.intercept, card.share), encoding="utf-8")
     arrays: dict[str, Any] = {"labels": np.array(model.kept.labels)}
     for number, table in enumerate(model.kept.tables):
         keys = sorted(table)
@@ -91,9 +91,9 @@ def read_event_model(directory: Path) -> EventModel:
         said = read_about(about)
         if said.get("version") != VERSION:
             raise PolicyInvalid(str(about), None, "version", f"must be {VERSION}; fit the model again")
-        plain = _card(tomllib.loads(written.read_text()))
+        plain = _card(tomllib.loads(written.read_text(encoding="utf-8")))
         written = directory / f"{LABELLED}.toml"
-        labelled = _card(tomllib.loads(written.read_text()))
+        labelled = _card(tomllib.loads(written.read_text(encoding="utf-8")))
         found = read_arrays(counted, MOST_BYTES)
         tables = tuple(
             dict(zip(found[f"keys_{n}"].tolist(), found[f"entries_{n}"].tolist(), strict=True))

@@ -55,11 +55,15 @@ def load_scorecard(path: Path | None) -> Scorecard:
     """The scorecard in `path`, the shipped one for None. Raises PolicyInvalid."""
     if path is None:
         return parse_scorecard(packaged_config(SHIPPED)[0], SHIPPED)
+    return parse_scorecard(read_scorecard_text(path), str(path))
+
+
+def read_scorecard_text(path: Path) -> str:
+    """The text of the file, which is UTF-8 in every locale. Raises PolicyInvalid."""
     try:
-        text = path.read_text()
+        return path.read_text(encoding="utf-8-sig")  # some editors begin a file with a byte order mark
     except (OSError, UnicodeDecodeError) as error:
         raise PolicyInvalid(str(path), None, "", f"cannot be read ({file_problem(error)}); give a TOML file") from None
-    return parse_scorecard(text, str(path))
 
 
 def parse_scorecard(text: str, file: str) -> Scorecard:

@@ -153,7 +153,8 @@ def _write(made: AccountFit, streams: LabelledStreams, seed: int, models: Featur
     }
     try:
         out.mkdir(parents=True, exist_ok=True)
-        (out / SCORECARD).write_text(scorecard_text(made.scorecard, _provenance(made, streams, seed)))
+        text = scorecard_text(made.scorecard, _provenance(made, streams, seed))
+        (out / SCORECARD).write_text(text, encoding="utf-8")
         (out / ABOUT).write_text(json.dumps(about, indent=1) + "\n")
         models.copy_to(out)
     except OSError as error:

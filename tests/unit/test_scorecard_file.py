@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from gate.errors import PolicyInvalid
 from streams.core.scorecard import AbuseKind, Monotone, Speaks, Term
+from streams.files.scorecard_text import scorecard_text
 from streams.files.scorecards import check_scorecard, load_scorecard, parse_scorecard
 
+LOADED = """
+import sys
+from pathlib import Path
+from streams.files.scorecards import load_scorecard
+print(load_scorecard(Path(sys.argv[1])).hash)
+"""
 TOP = "version = 2\nbase_rate = 0.02\ntraining_share = 0.5\n"
 BURST = '[[terms]]\nfeature = "burst"\nspeaks = "against"\nmonotone = "up"\ncuts = [0.1, 0.3]\npoints = [0, 0.4, 1.4]\n'
 SHARED = """[[terms]]
@@ -73,6 +83,27 @@ def test_the_hash_follows_the_numbers_and_neither_comments_nor_the_order_of_term
 
     assert load_scorecard(file).hash == same.hash
     assert len({same.hash, other.hash, load_scorecard(None).hash}) == 3
+
+
+def test_a_file_is_utf_8_in_every_locale_and_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    file = tmp_path / "card.toml"
+    file.write_bytes(b"\xef\xbb\xbf" + ("# M\u00fcnchen\n" + TOP + BURST).encode())
+    environment = os.environ | {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0"}
+
+    said = subprocess.run(
+        [sys.executable, "-X", "utf8=0", "-c", LOADED, str(file)], capture_output=True, text=True, env=environment
+    )
+
+    assert said.stdout == parse_scorecard(TOP + BURST, "x").hash + "\n", said.stderr
+
+
+@pytest.mark.parametrize("name", ["a\nbase_rate = 0.4", "a\x07b", "a\udcffb", "a\u2028b", "M\u00fcnchen"])
+def test_a_comment_that_names_a_file_changes_nothing_whatever_its_name(tmp_path: Path, name: str) -> None:
+    card, file = parse_scorecard(TOP + BURST, "x"), tmp_path / "card.toml"
+
+    file.write_text(scorecard_text(card, [f"Fitted to {name}."]), encoding="utf-8")
+
+    assert load_scorecard(file).hash == card.hash
 
 
 def test_a_file_of_the_first_version_is_refused_with_what_to_do() -> None:
