@@ -17,8 +17,6 @@ from streams.core.crowd import AccountNumbers
 
 MAX_REMEMBERED = 1 << 13
 """Values of one kind that are remembered."""
-MAX_ACCOUNTS = 1 << 17
-"""Accounts whose numbers are remembered, 120 bytes each."""
 
 
 class Hashes:
@@ -44,8 +42,10 @@ class Hashes:
         return hasher.digest()
 
 
-def account_numbers(salt: bytes, most: int = MAX_ACCOUNTS) -> AccountNumbers:
-    """The numbers of accounts under one salt, equal in all processes that have it."""
+def account_numbers(salt: bytes, most: int = MAX_REMEMBERED) -> AccountNumbers:
+    """The numbers of accounts under one salt, equal in all processes that have it. The caller numbers an account once a batch:
+    among 100,000 accounts a look at a table of all of them waits for memory as long as a new hash takes.
+    """
     numbers = Remembered(partial(_number, _hasher(salt, 4, b"account").copy), most)
     return AccountNumbers(numbers.__getitem__, salt_mark(salt))
 

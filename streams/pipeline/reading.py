@@ -69,12 +69,14 @@ class EventBatch:
     """The readable events of a batch, in order, and what later steps need of them.
 
     All of it is noted while an event is at hand: reading thousands of events a second time waits for memory. `places` has
-    the places of each account's events. `uploads` are the attempts that were let in, with their `times` (µs) and the
-    32-bit numbers of their accounts. `texts` and `links` are those of uploads that have any, with their places.
+    the places of each account's events, `numbers` the 32-bit number of each account. `uploads` are the attempts that were
+    let in, with their `times` (µs) and the numbers of their accounts. `texts` and `links` are those of uploads that have
+    any, with their places.
     """
 
     events: list[ReadEvent]
     places: dict[str, list[int]]
+    numbers: dict[str, int]
     uploads: list[Attempted]
     times: list[int]
     accounts: list[int]
@@ -110,6 +112,7 @@ def read_events(
     """Every readable event; unreadable ones go to `dead`. `number_of` gives the numbers of accounts."""
     events: list[ReadEvent] = []
     by_account: dict[str, list[int]] = {}
+    numbers: dict[str, int] = {}
     uploads: list[Attempted] = []
     times: list[int] = []
     accounts: list[int] = []
@@ -129,13 +132,19 @@ def read_events(
             dead.append(DeadLetter(*origin, offset, error.reason, error.detail, kept, key))
             continue
         account = event.account.id
+        places = by_account.get(account)
+        if places is None:
+            by_account[account] = [place]
+            numbers[account] = number_of(account)
+        else:
+            places.append(place)
         is_attempt, may_link = type(event) in ATTEMPTS, False
         if is_attempt:
             upload: Any = event
             if upload.decision not in REFUSALS:
                 uploads.append(upload)
                 times.append(at_us)
-                accounts.append(number_of(account))
+                accounts.append(numbers[account])
                 text, links = upload.text, upload.links
                 if text:
                     with_text.append(place)
@@ -147,13 +156,8 @@ def read_events(
         events.append(
             made(ReadEvent, (event, at_us, offset, value or b"", unknown_fields, dropped, is_attempt, may_link))
         )
-        places = by_account.get(account)
-        if places is None:
-            by_account[account] = [place]
-        else:
-            places.append(place)
         place += 1
-    return EventBatch(events, by_account, uploads, times, accounts, (with_text, texts), (with_link, linking))
+    return EventBatch(events, by_account, numbers, uploads, times, accounts, (with_text, texts), (with_link, linking))
 
 
 def read_again(account: str, batch: Sequence[Record], readers: Readers) -> ReadEvents:
