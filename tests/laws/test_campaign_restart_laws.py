@@ -9,7 +9,7 @@ from datetime import timedelta
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from streams.core.campaigns import Campaigns
+from streams.core.campaigns import VISIBLE, Campaigns
 from streams.core.crowd import Backfill, Crowd, account_number
 from streams.pipeline.effects import CampaignCounts, CrowdCounts
 from streams.pipeline.hashes import Hashes, account_numbers
@@ -143,8 +143,8 @@ def run(cluster: Cluster, before: list[list[Upload]], after: list[list[Upload]],
 
 
 def visible(batches: list[list[Upload]]) -> list[list[Upload]]:
-    """The same batches behind one in which each partition has more members of both campaigns than it must publish."""
-    return [[(n, 3) for n in range(24, 24 + 4 * PARTITIONS)], *batches]
+    """The same batches behind one with which both campaigns are visible, though no partition has many members."""
+    return [[(n, 3) for n in range(24, 24 + VISIBLE)], *batches]
 
 
 @given(batches, batches, st.sampled_from([1, 2]), st.sampled_from(["restart", "move"]))
