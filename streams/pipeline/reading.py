@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 from gate.core.event import Attempted, Event
 from gate.core.fields.times import since_epoch_us
-from streams.core.crowd import account_number
+from streams.core.crowd import OF_PROCESS
 from streams.core.events import ATTEMPTS, Dropping, Unreadable, check_record, decode_counting
 from streams.core.fold import REFUSALS
 from streams.core.models.link_odds import ReadsLinks, UploadLinks
@@ -69,12 +69,13 @@ class EventBatch:
     """The readable events of a batch, in order, and what later steps need of them.
 
     All of it is noted while an event is at hand: reading thousands of events a second time waits for memory. `places` has
-    the places of each account's events. `uploads` are the attempts that were let in, with their `times` (µs) and the
-    32-bit numbers of their accounts. `texts` and `links` are those of uploads that have any, with their places.
+    the places of each account's events, `numbers` its 32-bit number. `uploads` are the attempts that were let in, with their
+    `times` (µs) and the numbers of their accounts. `texts` and `links` are those of uploads that have any, with their places.
     """
 
     events: list[ReadEvent]
     places: dict[str, list[int]]
+    numbers: dict[str, int]
     uploads: list[Attempted]
     times: list[int]
     accounts: list[int]
@@ -105,14 +106,14 @@ def read_events(
     batch: Sequence[Record],
     origin: tuple[str, int],
     dead: list[DeadLetter],
-    number_of: Callable[[str], int] = account_number,
+    numbered: Callable[[Collection[str]], dict[str, int]] = OF_PROCESS.all,
 ) -> EventBatch:
-    """Every readable event; unreadable ones go to `dead`. `number_of` gives the numbers of accounts."""
+    """Every readable event; unreadable ones go to `dead`. `numbered` gives the numbers of accounts."""
     events: list[ReadEvent] = []
     by_account: dict[str, list[int]] = {}
     uploads: list[Attempted] = []
     times: list[int] = []
-    accounts: list[int] = []
+    uploaders: list[str] = []
     with_text: list[int] = []
     texts: list[str] = []
     with_link: list[int] = []
@@ -135,7 +136,7 @@ def read_events(
             if upload.decision not in REFUSALS:
                 uploads.append(upload)
                 times.append(at_us)
-                accounts.append(number_of(account))
+                uploaders.append(account)
                 text, links = upload.text, upload.links
                 if text:
                     with_text.append(place)
@@ -153,7 +154,9 @@ def read_events(
         else:
             places.append(place)
         place += 1
-    return EventBatch(events, by_account, uploads, times, accounts, (with_text, texts), (with_link, linking))
+    numbers = numbered(by_account)
+    accounts = list(map(numbers.__getitem__, uploaders))
+    return EventBatch(events, by_account, numbers, uploads, times, accounts, (with_text, texts), (with_link, linking))
 
 
 def read_again(account: str, batch: Sequence[Record], readers: Readers) -> ReadEvents:

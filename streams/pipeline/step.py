@@ -76,7 +76,7 @@ def process(
     """
     dead: list[DeadLetter] = []
     readers = Readers(captions, links)
-    read = read_events(batch, origin, dead, crowd.numbers.of)
+    read = read_events(batch, origin, dead, crowd.numbers.all)
     foreign = 0 if stamps is None else stamps.learn(read.places)
     stamped = partial(_plain, epoch) if stamps is None else stamps.stamp
     scoring = Scoring(crowd, scorecard, stamped, now_us, acts, campaigns)
@@ -87,7 +87,7 @@ def process(
         dead.extend(_unprocessable(origin, account, bad))
         return good
 
-    begin = partial(FoldedBatch, states, hashes, web, scorecard.read.of_facts, crowd.numbers.of)
+    begin = partial(FoldedBatch, states, hashes, web, scorecard.read.of_facts, read.numbers)
     folding = BatchFold(read.places, readers.read(read), begin, sorted_out)
     folded = folding.fold()
     tell_crowd(crowd, origin[1], read, folded.shown, folded.latest_us, hashes.hosts, campaigns, backfill)
@@ -118,9 +118,9 @@ def surroundings(crowd: Crowd, facts: Located, account: str = "", campaigns: Cam
 
 
 def surroundings_of(
-    crowd: Crowd, accounts: Iterable[str], given: FactColumns, campaigns: Campaigns | None = None
+    crowd: Crowd, accounts: Collection[str], given: FactColumns, campaigns: Campaigns | None = None
 ) -> ManySurroundings:
-    """The `surroundings` of each account."""
+    """The `surroundings` of each account, no two of which are the same."""
     networks, devices = recent_of(given.networks, given.latest_us), recent_of(given.devices, given.latest_us)
     hosts = given.host
     around = crowd.around_batch(networks, devices, given.content, hosts)
@@ -129,7 +129,7 @@ def surroundings_of(
     for place in np.flatnonzero(around.accounts[HOST] > 2).tolist():
         if campaigns.popular.has_host(hosts[place]):
             around.on_popular_host(place)
-    numbers = list(map(crowd.numbers.of, accounts)) if campaigns.has_members else []
+    numbers = list(crowd.numbers.all(accounts).values()) if campaigns.has_members else []
     members = campaigns.among(numbers)
     for place in [place for place, number in enumerate(numbers) if number in members] if members else ():
         if any(belongs := campaigns.of(numbers[place])):

@@ -15,7 +15,7 @@ Growth: eight bytes a slot, up to 2^21 slots (16 MB). The ids are those that the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Final, NamedTuple
 
 FIRST_SLOTS = 1 << 12
@@ -30,16 +30,21 @@ def account_number(account: str) -> int:
 
 
 class AccountNumbers(NamedTuple):
-    """How accounts are numbered. `of` gives the 32-bit number of an account.
+    """How accounts are numbered. `of` gives the 32-bit number of an account, `all` those of several different ones.
 
     `key` tells the key of the numbers from others; it is empty for numbers that mean nothing in another process.
     """
 
     of: Callable[[str], int]
+    all: Callable[[Collection[str]], dict[str, int]]
     key: str
 
 
-OF_PROCESS: Final = AccountNumbers(account_number, "")
+def _all_of_process(accounts: Collection[str]) -> dict[str, int]:
+    return {account: hash(account) & 0xFFFF_FFFF for account in accounts}
+
+
+OF_PROCESS: Final = AccountNumbers(account_number, _all_of_process, "")
 
 
 class AccountIds:
