@@ -25,7 +25,8 @@ def count_beat(beats: Beats, at_ms: int) -> bool:
         del beats[2 * KEPT :]
         return True
     if since_ms >= 0:
-        beats[1] = max(beats[1], since_ms)
+        if since_ms > beats[1]:
+            beats[1] = since_ms
         return True
     return _insert(beats, at_ms)
 

@@ -40,7 +40,8 @@ def fold_caption(facts: Facts, caption: CaptionNumbers) -> None:
     else:
         _fold_known_marks(kept, marks)
     ring = kept.skeletons
-    if ring.find(skeleton) >= 0 and holds(ring, skeleton):
+    at = ring.find(skeleton)
+    if at >= 0 and (at % MARK_BYTES == 0 or holds(ring, skeleton)):  # most captions are built like one before
         kept.skeleton_repeats += 1
     else:
         kept.skeletons = (ring + skeleton)[-_SKELETON_BYTES:]

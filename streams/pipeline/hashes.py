@@ -36,20 +36,21 @@ class Hashes:
         names = Pseudonyms(salt)
         self.networks: Mapping[str, int] = Remembered(names.number_of_ip, most)
         self.devices: Mapping[str, int] = Remembered(names.number_of_device, most)
-        self.hosts: Mapping[str, int] = Remembered(partial(_number, _hasher(salt, 8, b"host")), most)
-        self.content = partial(_number, _hasher(salt, 8, b"content"))
-        self._mark = _hasher(salt, 4, b"mark")
+        self.hosts: Mapping[str, int] = Remembered(partial(_number, _hasher(salt, 8, b"host").copy), most)
+        # bound once, because each upload calls both
+        self.content = partial(_number, _hasher(salt, 8, b"content").copy)
+        self._of_mark = _hasher(salt, 4, b"mark").copy
 
     def mark(self, value: str) -> bytes:
         """Four bytes for any other value, such as an event's id; they are not remembered."""
-        hasher = self._mark.copy()
+        hasher = self._of_mark()
         hasher.update(value.encode())
         return hasher.digest()
 
 
 def account_numbers(salt: bytes) -> AccountNumbers:
     """The numbers of accounts under one salt, equal in all processes that have it."""
-    numbers = NumberTable(partial(_number, _hasher(salt, 4, b"account")))
+    numbers = NumberTable(partial(_number, _hasher(salt, 4, b"account").copy))
     return AccountNumbers(numbers.of, numbers.all, salt_mark(salt))
 
 
@@ -57,10 +58,10 @@ def _hasher(salt: bytes, size: int, kind: bytes) -> blake2b:
     return blake2b(blake2b(salt, digest_size=32).digest(), digest_size=size, person=kind)
 
 
-def _number(hasher: blake2b, value: str) -> int:
-    own = hasher.copy()
-    own.update(value.encode())
-    return int.from_bytes(own.digest(), "little") or 1
+def _number(copied: Callable[[], blake2b], value: str) -> int:
+    hasher = copied()
+    hasher.update(value.encode())
+    return int.from_bytes(hasher.digest(), "little") or 1
 
 
 class Remembered(dict[str, int]):

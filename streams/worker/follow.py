@@ -8,8 +8,9 @@ from typing import Any, Self
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from gate.stores.kafka.client import connected
+from gate.stores.kafka.client import connected, finished
 from gate.stores.kafka.connection import connection
+from gate.stores.kafka.recreation import RecreationWatch
 
 POLL_MS = 500
 
@@ -28,6 +29,7 @@ class TopicFollower:
         self._end = 0
         self._since = since
         self._at = TopicPartition(topic, 0)
+        self._watch = RecreationWatch(bootstrap, [topic])
         self._consumer: Any = AIOKafkaConsumer(
             **connection(bootstrap),
             enable_auto_commit=False,
@@ -48,18 +50,22 @@ class TopicFollower:
             wanted = end if self._since is None else self._since
             self.position = begin if wanted > end else max(begin, wanted)  # beyond the end: of another topic
             self._consumer.seek(self._at, self.position)
+            await self._watch.__aenter__()
         except BaseException:
-            await self._consumer.stop()
+            await finished(self._consumer.stop())
             raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._consumer.stop()
+        await self._watch.__aexit__(None, None, None)
+        await finished(self._consumer.stop())
 
     async def next(self, timeout_ms: int = POLL_MS) -> Sequence[Any]:
         """The client's next records in their order; none if none come in time. Raises KafkaError."""
+        if self._watch.take():
+            self._consumer.seek(self._at, (await self._consumer.beginning_offsets([self._at]))[self._at])
         found = await self._consumer.getmany(self._at, timeout_ms=timeout_ms)
         records: Sequence[Any] = found.get(self._at, ())
         if records:

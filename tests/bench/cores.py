@@ -1,8 +1,9 @@
 """How much faster two workers are than one: the time in which a backlog is through.
 
 The workers are stopped while the backlog is sent, so that the sender takes no time from them. The broker and Redis do,
-which on a machine of two cores leaves the second worker less than a core. Virtual cores may also share a real one: two
-busy loops, measured in the same rounds, tell how much more work the machine does on two of its cores at all.
+which on a machine of two cores leaves the second worker less than a core: the CPU of the workers tells how much of the
+ratio that takes. Virtual cores may also share a real one: two busy loops, measured in the same rounds, tell how much
+more work the machine does on two of its cores at all.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from gate.local.free_port import LOOPBACK, free_port
 from gate.local.process import Child
 from gate.records.topics import PARTITIONS, Topics
+from tests.bench.proc import cpu_s
 from tests.bench.report import Spec
 from tests.bench.stage import Stage, await_, metric
 from tests.bench.streams import WARM_UP, feed, pid_of, worker_environment
@@ -40,7 +43,8 @@ _RATIO = Spec("two workers on two cores / one, events per second", "×", 1.7, 1.
 _ONE = Spec("one worker, events per second", "1/s")
 _TWO = Spec("two workers, events per second", "1/s")
 _LOOPS = Spec("two busy loops on two cores / one, loops per second", "×")
-SPECS = (_RATIO, _ONE, _TWO, _LOOPS)
+_COST = Spec("workers' CPU an event, one worker / two", "×")
+SPECS = (_RATIO, _ONE, _TWO, _COST, _LOOPS)
 
 
 def measure(stage: Stage, rounds: int) -> dict[Spec, list[float]]:
@@ -48,16 +52,24 @@ def measure(stage: Stage, rounds: int) -> dict[Spec, list[float]]:
     found: dict[Spec, list[float]] = {spec: [] for spec in SPECS}
     for turn in range(rounds):
         stage.say(f"cores: round {turn + 1} of {rounds}")
-        one, two = _speed(stage, 1, turn), _speed(stage, 2, turn)
-        found[_ONE].append(one)
-        found[_TWO].append(two)
-        found[_RATIO].append(two / one)
+        one, two = _run(stage, 1, turn), _run(stage, 2, turn)
+        found[_ONE].append(one.speed)
+        found[_TWO].append(two.speed)
+        found[_RATIO].append(two.speed / one.speed)
+        found[_COST].append(one.cpu_s / two.cpu_s)
         found[_LOOPS].append(_loops(2) / _loops(1))
     return found
 
 
-def _speed(stage: Stage, workers: int, seed: int) -> float:
-    """Events a second that so many workers of one group take from a backlog."""
+class _Run(NamedTuple):
+    """`speed` in events a second, `cpu_s` of all workers."""
+
+    speed: float
+    cpu_s: float
+
+
+def _run(stage: Stage, workers: int, seed: int) -> _Run:
+    """What so many workers of one group take from a backlog."""
     name = stage.fresh("cores")
     topics = Topics(f"{name}.")
     stage.declare(topics.all())
@@ -78,9 +90,10 @@ def _speed(stage: Stage, workers: int, seed: int) -> float:
         await_(children[0], lambda: _total(urls) >= WARM_UP, "the end of its warm-up", every_s=0.25)
         with _stopped(children):
             feed(stage, topics.events.name, EVENTS, ACCOUNTS, seed, WARM_UP)
-        began = time.monotonic()
+        used, began = sum(cpu_s(pid_of(each)) for each in children), time.monotonic()
         await_(children[0], lambda: _total(urls) >= WARM_UP + EVENTS, f"{EVENTS} events", every_s=0.1)
-        return EVENTS / (time.monotonic() - began)
+        passed = time.monotonic() - began
+        return _Run(EVENTS / passed, sum(cpu_s(pid_of(each)) for each in children) - used)
 
 
 def _loops(count: int) -> float:

@@ -23,10 +23,11 @@ from gate.records.control import pause_record
 from gate.records.gate import encode_gate
 from gate.records.topics import Topics
 from gate.serve.clock import SystemClock
+from gate.stores.kafka import recreation
 from gate.stores.kafka.boards import MOST_GATES, KafkaBoardStore
 from gate.stores.kafka.topics import declare
 from tests.waiting import eventually
-from tests.workers import create_anew
+from tests.workers import create_anew, while_busy
 
 DAY_US, HOUR_US = 86_400_000_000, 3_600_000_000
 NOW_US = SystemClock().now_us()
@@ -202,6 +203,30 @@ async def test_a_topic_that_is_created_anew_gets_the_pauses_again(kafka_bootstra
 
     async with KafkaBoardStore(kafka_bootstrap, topic) as newcomer:
         assert (await newcomer.read()).pauses == kept.pauses
+
+
+async def test_a_gate_reads_all_of_a_topic_that_was_created_anew_and_has_grown_past_its_place(
+    kafka_bootstrap: str, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client alone continues at its place: the pauses before it would be unknown, and those of before not written again."""
+    monkeypatch.setattr(recreation, "LOOK_EVERY_S", 0.1)
+    topics = Topics(topic.removesuffix("gate.controls.v1"))
+
+    async def anew() -> None:
+        await create_anew(kafka_bootstrap, topics, topics.pauses)
+        async with producing(kafka_bootstrap) as producer:
+            for number in range(2, 6):
+                key, value = pause_record(a_pause(f"p-{number}", number))
+                await producer.send_and_wait(topic, value=value, key=key, partition=0)
+
+    async with KafkaBoardStore(kafka_bootstrap, topic) as store:
+        await store.replace(0, Board({"p-1": a_pause("p-1")}))
+        await eventually(lambda: "p-1" in store.known.pauses)
+        while_busy(anew())
+        await eventually(lambda: len(store.known.pauses) == 5 and store.outdated == {b"pause:p-1"}, 30.0)
+        was_repaired = await store.repair(store.known)
+
+    assert was_repaired
 
 
 async def test_pauses_that_expired_long_ago_are_forgotten_by_readers_and_deleted_from_the_topic(

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from gate.records.topics import Topics
+from gate.stores.kafka import recreation
 from gate.stores.kafka.hot_facts import HotFactProducer, follow_hot_facts
 from gate.stores.kafka.topics import declare
 from gate.stores.redis.connections.line import Line
@@ -79,9 +80,11 @@ async def test_the_topic_is_heard_in_order_also_by_who_listened_before_there_was
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("before", [10, 1], ids=["shorter than before", "longer than before"])
 async def test_a_topic_that_was_created_anew_while_a_gate_was_busy_is_heard_from_its_beginning(
-    kafka_bootstrap: str, unique: Callable[[], str]
+    kafka_bootstrap: str, unique: Callable[[], str], monkeypatch: pytest.MonkeyPatch, before: int
 ) -> None:
+    monkeypatch.setattr(recreation, "LOOK_EVERY_S", 0.1)
     topics, heard = Topics(f"{unique()}."), Heard()
     await declare(kafka_bootstrap, topics)
 
@@ -95,10 +98,8 @@ async def test_a_topic_that_was_created_anew_while_a_gate_was_busy_is_heard_from
         await write(*RECORDS[:2])
 
     async with running(follow_hot_facts(kafka_bootstrap, topics.hot.name, heard.hear)):
-        await write(*RECORDS[:10])
-        await eventually(lambda: len(heard.records) == 10)
+        await write(*RECORDS[:before])
+        await eventually(lambda: len(heard.records) == before)
         while_busy(anew())
         await write(RECORDS[2])
-        await eventually(lambda: heard.records[-1] == RECORDS[2])
-
-    assert heard.records[10:] == RECORDS[:3]
+        await eventually(lambda: heard.records[before:][-3:] == RECORDS[:3])

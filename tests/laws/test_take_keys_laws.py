@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from gate.core.limits.limit import NEVER_US, EntityBuckets, EntityLimits, Limit, Rate, Room
 from gate.core.limits.take import ClassLimits, TakeRequest
+from gate.stores.redis.account_keys import in_key, override_key, score_key
 from gate.stores.redis.layout import account_key, due_key, upload_key
 from gate.stores.redis.packing import numbered_limits
 from gate.stores.redis.take_batch import Batch
@@ -64,8 +65,8 @@ def test_a_packed_call_names_the_keys_of_each_check_and_tells_what_is_checked(
         assert (number, attempt) == (unrolled.numbers[limits], check.attempt)
         assert argument[at - length : at] == Batch.fingerprint(check, {})
         assert costs == tuple(min(rate.cost_us(check.size), NEVER_US) for rate in rates)
-        slot = f"{{{check.account}}}"
-        own = [account_key(prefix, check.account), f"{prefix}score:{slot}", f"{prefix}override:{slot}"]
+        slot = f"{{{in_key(check.account)}}}"
+        own = [key_of(prefix, check.account) for key_of in (account_key, score_key, override_key)]
         assert [key.decode() for key in keys[account - 1 : account + 2]] == own
         assert _named(keys, network) == (f"{prefix}2b:ip:{check.ip}" if limits.ip and check.ip else None)
         assert _named(keys, device) == (f"{prefix}2b:device:{check.device}" if limits.device and check.device else None)

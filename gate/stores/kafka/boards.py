@@ -35,8 +35,9 @@ from gate.records.control import (
 )
 from gate.records.gate import MAX_BYTES as MAX_GATE_BYTES
 from gate.records.gate import decode_gate
-from gate.stores.kafka.client import connected
+from gate.stores.kafka.client import connected, finished
 from gate.stores.kafka.connection import connection
+from gate.stores.kafka.recreation import RecreationWatch
 from gate.stores.kafka.trouble import CHECK_IT, NO_ANSWER, kafka_trouble, kafka_unavailable
 
 DEADLINE_S: Final = 5.0
@@ -284,9 +285,10 @@ class KafkaBoardStore:
             await asyncio.sleep(TRY_AGAIN_S)
 
     async def _read(self) -> None:
-        """Read the topics from their beginnings until Kafka is away, or a topic ends before the place that was read.
+        """Read the topics from their beginnings until Kafka is away, a topic is created anew, or one ends before the place that
+        was read.
 
-        Such a topic was created anew, or has lost records: it may lack pauses.
+        Such a topic has lost records: it may lack pauses.
         """
         consumer: Any = AIOKafkaConsumer(
             **connection(self._bootstrap), enable_auto_commit=False, request_timeout_ms=3_000, fetch_max_wait_ms=100,
@@ -308,15 +310,16 @@ class KafkaBoardStore:
                 consumer.seek(at, begin)
             self._end = dict(await consumer.end_offsets(both))
             self._was_read = True
-            while True:
-                await self._heard([])
-                for at, records in (await consumer.getmany(*both, timeout_ms=POLL_MS)).items():
-                    await self._heard(records, at)
-                for at in both:
-                    self._next[at] = await consumer.position(at)
+            async with RecreationWatch(self._bootstrap, {at.topic for at in both}) as watch:
+                while not watch.take():
+                    await self._heard([])
+                    for at, records in (await consumer.getmany(*both, timeout_ms=POLL_MS)).items():
+                        await self._heard(records, at)
+                    for at in both:
+                        self._next[at] = await consumer.position(at)
         finally:
             with suppress(*AWAY):
-                await consumer.stop()
+                await finished(consumer.stop())
 
     async def _heard(self, records: list[Any], at: TopicPartition | None = None) -> None:
         board, is_past, now_s = self._board, not self.caught_up, asyncio.get_running_loop().time()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 from itertools import chain
 from typing import Any
 
@@ -15,11 +15,17 @@ Record = tuple[bytes | None, bytes | None]
 
 
 async def connected(client: Any) -> None:
-    """Start a producer, consumer or admin client. Raises what its `start` raises.
+    """Start a producer, consumer or admin client. Raises what its `start` raises."""
+    await finished(client.start())
 
-    If the caller is cancelled, it waits briefly for the end of the start, because the client would leak the connection.
+
+async def finished(connecting: Coroutine[Any, Any, Any]) -> None:
+    """Await a call by which a client connects or closes. Raises what it raises.
+
+    If the caller is cancelled, it waits briefly for the end: a client that is connecting would leak the connection, and one
+    that is closing would swallow the cancellation.
     """
-    starting = asyncio.ensure_future(client.start())
+    starting = asyncio.ensure_future(connecting)
     try:
         await asyncio.shield(starting)
     except asyncio.CancelledError:

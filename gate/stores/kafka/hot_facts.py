@@ -9,8 +9,9 @@ from typing import Any, Final
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from gate.stores.kafka.client import connected
+from gate.stores.kafka.client import connected, finished
 from gate.stores.kafka.connection import connection
+from gate.stores.kafka.recreation import RecreationWatch
 from gate.stores.kafka.trouble import kafka_unavailable
 
 PARTITION: Final = 0
@@ -36,6 +37,7 @@ async def follow_hot_facts(bootstrap: str, topic: str, hear: Hear) -> None:
 
 
 async def _follow(bootstrap: str, topic: str, hear: Hear) -> None:
+    """Follow the topic until it is created anew."""
     consumer: Any = AIOKafkaConsumer(
         **connection(bootstrap),
         enable_auto_commit=False,
@@ -49,12 +51,13 @@ async def _follow(bootstrap: str, topic: str, hear: Hear) -> None:
         at = TopicPartition(topic, PARTITION)
         consumer.assign([at])
         consumer.seek(at, (await consumer.beginning_offsets([at]))[at])
-        while True:
-            for records in (await consumer.getmany(at, timeout_ms=POLL_MS)).values():
-                for record in records:
-                    hear(record.key, record.value)
+        async with RecreationWatch(bootstrap, [topic]) as watch:
+            while not watch.take():
+                for records in (await consumer.getmany(at, timeout_ms=POLL_MS)).values():
+                    for record in records:
+                        hear(record.key, record.value)
     finally:
-        await consumer.stop()
+        await finished(consumer.stop())
 
 
 class HotFactProducer:

@@ -34,7 +34,7 @@ from aiokafka.protocol.types import (
 
 from gate.errors import StoreUnavailable
 from gate.records.topics import Topics
-from gate.stores.kafka.client import connected
+from gate.stores.kafka.client import connected, finished
 from gate.stores.kafka.connection import connection
 from gate.stores.kafka.trouble import kafka_unavailable
 
@@ -127,8 +127,8 @@ async def shapes(bootstrap: str, names: Iterable[str]) -> tuple[str, dict[str, T
 
     async def act() -> tuple[str, dict[str, TopicShape]]:
         client = AIOKafkaClient(**connection(bootstrap))
-        await client.bootstrap()
         try:
+            await finished(client.bootstrap())
             try:
                 answer = await client.send(client.get_random_node(), _MetadataRequest(wanted))
             except (IncompatibleBrokerVersion, NotImplementedError):
@@ -141,7 +141,7 @@ async def shapes(bootstrap: str, names: Iterable[str]) -> tuple[str, dict[str, T
             }
             return answer.cluster_id or "", known
         finally:
-            await client.close()
+            await finished(client.close())
 
     return await _within(bootstrap, act)
 
@@ -169,7 +169,7 @@ async def require_answer(bootstrap: str, within_s: float = ANSWERS_WITHIN_S) -> 
     except (KafkaError, OSError) as error:
         raise kafka_unavailable(bootstrap, "does not answer", error) from error
     finally:
-        await client.close()
+        await finished(client.close())
 
 
 async def answers(bootstrap: str, deadline_s: float = 3.0) -> bool:
@@ -247,7 +247,7 @@ async def _admin(bootstrap: str) -> AsyncIterator[Any]:
         await connected(admin)
         yield admin
     finally:
-        await admin.close()
+        await finished(admin.close())
 
 
 @asynccontextmanager
@@ -257,7 +257,7 @@ async def _consumer(bootstrap: str) -> AsyncIterator[Any]:
         await connected(consumer)
         yield consumer
     finally:
-        await consumer.stop()
+        await finished(consumer.stop())
 
 
 class _Uuid(AbstractType):  # type: ignore[misc]

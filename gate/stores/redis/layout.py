@@ -51,6 +51,7 @@ from gate.core.limits.reservation import Reservation, ReservationState
 from gate.core.limits.take import ClassLimits
 from gate.core.standing import Standing
 from gate.errors import StateUnreadable
+from gate.stores.redis.account_keys import account_in, in_key
 from gate.stores.redis.connections.cluster_map import tags
 
 LATE_US: Final = HOUR_US
@@ -76,12 +77,12 @@ _SIZE = struct.Struct("<H")
 
 def account_key(prefix: str, account: str) -> str:
     """The key of an account's buckets and reservations."""
-    return f"{prefix}2a:{{{account}}}"
+    return f"{prefix}2a:{{{in_key(account)}}}"
 
 
 def upload_key(prefix: str, account: str, upload_id: str) -> str:
     """The key of a reservation where it has one of its own."""
-    return f"{prefix}2r:{{{account}}}{upload_name(account, upload_id)}"
+    return f"{prefix}2r:{{{in_key(account)}}}{upload_name(account, upload_id)}"
 
 
 def due_key(prefix: str, slot: int | None = None) -> str:
@@ -106,8 +107,9 @@ def upload_of_key(prefix: str, key: str) -> tuple[str, str] | None:
     end = rest.find("}")
     while end >= 0:
         length, colon, upload_id = rest[end + 1 :].partition(":")
-        if colon and length == str(end):
-            return rest[:end], upload_id
+        account = account_in(rest[:end])
+        if colon and length == str(len(account)):
+            return account, upload_id
         end = rest.find("}", end + 1)
     return None
 

@@ -11,6 +11,7 @@ from typing import Final
 
 from gate.core.override import Override
 from gate.records.override import read_stored_override, stored_override
+from gate.stores.redis.account_keys import account_in, override_key
 from gate.stores.redis.connections.connect import line_to
 from gate.stores.redis.connections.line import Stats
 
@@ -36,7 +37,7 @@ class RedisOverrideStore:
     async def put_override(self, account: str, override: Override) -> None:
         """See OverrideStore."""
         expires_ms = max(1, -(-override.expires_at_us // 1000))
-        command = (b"SET", f"{self._prefix}override:{{{account}}}", stored_override(override), b"PXAT", expires_ms)
+        command = (b"SET", override_key(self._prefix, account), stored_override(override), b"PXAT", expires_ms)
         async with self._turn:
             await self._line.execute(*command, within_s=self._deadline_s)
 
@@ -44,7 +45,7 @@ class RedisOverrideStore:
         """See OverrideStore."""
         found: list[Override | None] = []
         for start in range(0, len(accounts), KEYS_A_CALL):
-            keys = [f"{self._prefix}override:{{{account}}}" for account in accounts[start : start + KEYS_A_CALL]]
+            keys = [override_key(self._prefix, account) for account in accounts[start : start + KEYS_A_CALL]]
             async with self._turn:
                 values = await self._line.values(keys, self._deadline_s)
             found += [None if value is None else read_stored_override(value)[0] for value in values]
@@ -59,7 +60,7 @@ class RedisOverrideStore:
     async def remove_override(self, account: str) -> bool:
         """See OverrideStore."""
         async with self._turn:
-            key = f"{self._prefix}override:{{{account}}}"
+            key = override_key(self._prefix, account)
             return bool(await self._line.execute(b"DEL", key, within_s=self._deadline_s))
 
     async def all_overrides(self, most: int) -> dict[str, Override]:
@@ -68,7 +69,7 @@ class RedisOverrideStore:
         accounts: set[str] = set()
         async with self._turn:
             async for keys in self._line.scan(f"{begin}*", KEYS_A_CALL, self._deadline_s):
-                accounts.update(key.decode(errors="replace")[len(begin) : -1] for key in keys)
+                accounts.update(account_in(key.decode(errors="replace")[len(begin) : -1]) for key in keys)
                 if len(accounts) >= most:
                     break
         named = sorted(accounts)

@@ -17,6 +17,7 @@ from gate.errors import StateUnreadable
 from gate.records.override import read_stored_override
 from gate.records.score import decode_stored_risk
 from gate.stores.redis import layout
+from gate.stores.redis.account_keys import in_key, override_key, score_key
 from gate.stores.redis.apart import entity_prefix, further_requests, own_request, together, upload_of
 from gate.stores.redis.connections.connect import AnyLine
 from gate.stores.redis.take_batch import Batch
@@ -39,9 +40,9 @@ async def peek(line: AnyLine, prefix: str, request: TakeRequest, until_s: float)
     keys = [
         layout.account_key(prefix, account),
         layout.upload_key(prefix, account, request.upload_id),
-        f"{prefix}score:{{{account}}}",
-        f"{prefix}override:{{{account}}}",
-        *_bucket_keys(prefix, entities, f"account:{{{account}}}", line.is_clustered),
+        score_key(prefix, account),
+        override_key(prefix, account),
+        *_bucket_keys(prefix, entities, account, line.is_clustered),
         *(layout.upload_key(apart, entity, upload) for entity in others),
     ]
     clock = asyncio.get_running_loop().time
@@ -117,12 +118,12 @@ def _numbers(buckets: Sequence[EntityBuckets], stored: Mapping[str, StoredLimits
 
 def _bucket_keys(prefix: str, entities: Sequence[str], account: str, is_clustered: bool) -> list[str]:
     """The keys of the buckets of all entities, then those of what they have in flight."""
+    own, in_flight = f"account:{{{account}}}", f"{prefix}2f:account:{{{in_key(account)}}}"
     if not is_clustered:
-        return [*(f"{prefix}2b:{entity}" for entity in entities), *(f"{prefix}2f:{entity}" for entity in entities)]
+        flights = [in_flight if entity == own else f"{prefix}2f:{entity}" for entity in entities]
+        return [*(f"{prefix}2b:{entity}" for entity in entities), *flights]
     apart = entity_prefix(prefix)
-    flights = [
-        f"{prefix}2f:{entity}" if entity == account else f"{apart}2f:account:{{{entity}}}" for entity in entities
-    ]
+    flights = [in_flight if entity == own else f"{apart}2f:account:{{{entity}}}" for entity in entities]
     return [*(layout.account_key(apart, entity) for entity in entities), *flights]
 
 

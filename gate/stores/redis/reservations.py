@@ -20,6 +20,7 @@ from gate.core.limits.reservation import Expired, Notice, Reservation, Reservati
 from gate.core.limits.take import ClassLimits
 from gate.errors import StateUnreadable, StoreUnavailable
 from gate.stores.redis import layout
+from gate.stores.redis.account_keys import in_key
 from gate.stores.redis.connections.cluster import ClusterLine
 from gate.stores.redis.connections.cluster_map import SLOTS, slot_of
 from gate.stores.redis.connections.connect import line_to
@@ -297,6 +298,8 @@ class RedisReservationStore:
         changes = b""
         for change in settling.changes:
             entity = change.entity.removeprefix("=")
+            if change.entity == own:
+                entity = f"account:{{{in_key(notice.account)}}}"
             key: Argument = f"{self._prefix}2{'f' if change.leaves else 'b'}:{entity}"
             if change.entity == own and not change.leaves:
                 key = keys[0]

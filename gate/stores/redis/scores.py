@@ -15,6 +15,7 @@ from gate.core.score import Score
 from gate.ports.scores import EncodedScore
 from gate.records.score import decode_stored_score
 from gate.records.score_batches import stored_each
+from gate.stores.redis.account_keys import account_in, in_key, score_key
 from gate.stores.redis.connections.cluster_map import slot_of
 from gate.stores.redis.connections.connect import line_to
 from gate.stores.redis.connections.line import Stats
@@ -75,7 +76,7 @@ class RedisScoreStore:
         found: set[str] = set()
         async with self._turn:
             async for keys in self._line.scan(f"{begin}*", SCORES_A_TURN, self._deadline_s):
-                found.update(key.decode(errors="replace")[len(begin) : -1] for key in keys)
+                found.update(account_in(key.decode(errors="replace")[len(begin) : -1]) for key in keys)
                 if len(found) >= most:
                     break
         return list(found)
@@ -121,14 +122,14 @@ class RedisScoreStore:
         return [some[at : at + SCORES_A_CALL] for some in by_slot.values() for at in range(0, len(some), SCORES_A_CALL)]
 
     def _key(self, account: str) -> str:
-        return f"{self._prefix}score:{{{account}}}"
+        return score_key(self._prefix, account)
 
     def _runs(self, scores: Sequence[EncodedScore]) -> Iterator[list[Run]]:
         """The calls that store `scores`, some at a time, each packed only when its turn has come."""
         begin = f"{self._prefix}score:{{"
         for start in range(0, len(scores), SCORES_A_TURN):
             some = scores[start : start + SCORES_A_TURN]
-            keys, values = [f"{begin}{score.account}}}" for score, _ in some], stored_each(some)
+            keys, values = [f"{begin}{in_key(score.account)}}}" for score, _ in some], stored_each(some)
             if self._line.is_clustered or len(set(keys)) < len(keys):
                 yield [self._run(list(chunk), list(chunk.values())) for chunk in self._apart(keys, values)]
             else:

@@ -44,18 +44,29 @@ class Batch:
     `unreadable` counts the checks of the batch for which a stored value was not believed, once the reply is read.
     """
 
-    __slots__ = ("_argument", "_hot", "_key_count", "_keys", "_unrolled", "first_key", "script", "unreadable")
+    __slots__ = (
+        "_argument",
+        "_begins_with_brace",
+        "_hot",
+        "_key_count",
+        "_keys",
+        "_unrolled",
+        "first_key",
+        "script",
+        "unreadable",
+    )
 
     def __init__(
         self, requests: Sequence[TakeRequest], unrolled: Unrolled, prefix: str, due: str | None = None
     ) -> None:
         self.unreadable = 0
+        self._begins_with_brace = False
         self.script = unrolled.script
         self._unrolled = unrolled
         self._hot: dict[int, tuple[MetFact, bool]] = {}
         self.first_key, shared = shared_keys(prefix, unrolled.shared, due)
         keys = self._pack(requests, keys_under(prefix), shared)
-        if not keys.isascii():
+        if self._begins_with_brace or not keys.isascii():
             lengths = [len(request.account) for request in requests]
             keys = self._pack(with_raw_names(requests), keys_under(prefix), shared, lengths)
         self._keys = keys.encode("latin-1")
@@ -89,6 +100,8 @@ class Batch:
             a = accounts.setdefault(account, count + 1)
             if a > count:
                 count += 3
+                if "}" <= account < "~":  # it begins with }, see `account_keys.in_key`
+                    self._begins_with_brace = True
                 shown.append(f"{first}{account}{second}{account}{third}{account}{last}")
             if len(upload) > LONGEST_UPLOAD:
                 upload = upload_hash(upload.encode(encoding))

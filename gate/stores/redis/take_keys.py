@@ -14,6 +14,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from gate.core.limits.take import TakeRequest
+from gate.stores.redis.account_keys import in_key
 
 KEPT_LENGTHS: Final = 1_024
 """The length of ids up to which the parts are kept. Ids of checks are shorter."""
@@ -90,11 +91,11 @@ def raw(text: str) -> str:
 
 
 def with_raw_names(requests: Sequence[TakeRequest]) -> list[TakeRequest]:
-    """The same requests with `raw` names."""
+    """The same requests with `raw` names, those of accounts as keys have them."""
     return [
         replace(
             each,
-            account=raw(each.account),
+            account=raw(in_key(each.account)),
             upload_id=raw(each.upload_id),
             ip=None if each.ip is None else raw(each.ip),
             device=None if each.device is None else raw(each.device),
