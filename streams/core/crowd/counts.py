@@ -328,6 +328,8 @@ class Crowd:
                     table.noted[value] = one & WHO_AND_HOW
                 return
             changed = table.knock(value, one)
+            if not changed and value in table.heard_of and (kind, value) in self._without_floor:
+                changed = True  # the only one here of a campaign elsewhere
         elif len(row) >= FULL and value << 16 | partition in table.settled:
             return
         else:
