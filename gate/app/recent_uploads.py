@@ -21,7 +21,8 @@ Counted = tuple[str, bool, bool]
 
 
 class RecentUploads:
-    """The counts of one gate. `now_us` is the gate's clock; a clock that is set back counts into the current minute.
+    """The counts of one gate. `now_us` is the gate's clock; where that is set back, the counts go back with it, and until
+    they are next read uploads count into the current minute.
 
     The caller adds to `current`, and first calls `turn` if the time has reached `next_us`.
     """
@@ -42,8 +43,19 @@ class RecentUploads:
         self._minute, self.current = now_us // MINUTE_US, {}
         self.next_us = (self._minute + 1) * MINUTE_US
 
+    def _follow(self, now_us: int) -> None:
+        """Move all minutes back with a clock that was set back: no new one would begin before it is as late again."""
+        by = self._minute - now_us // MINUTE_US
+        if by <= 0 or self._began_us is None:
+            return
+        self._began_us -= by * MINUTE_US
+        self._minute -= by
+        self.next_us = (self._minute + 1) * MINUTE_US
+        self._earlier = deque(((minute - by, piece) for minute, piece in self._earlier), maxlen=MINUTES - 1)
+
     def by_class(self, now_us: int) -> dict[str, tuple[int, int, int]]:
         """For each class: uploads, those let in, and of these the ones whose account scores as harmless."""
+        self._follow(now_us)
         oldest = now_us // MINUTE_US - MINUTES
         kept = [piece for minute, piece in (*self._earlier, (self._minute, self.current)) if minute > oldest]
         found: dict[str, tuple[int, int, int]] = {}
@@ -55,6 +67,7 @@ class RecentUploads:
 
     def seconds(self, now_us: int) -> int:
         """Over how many of the last 900 seconds this gate has counted."""
+        self._follow(now_us)
         return 0 if self._began_us is None else max(0, min(MINUTES * 60, (now_us - self._began_us) // 1_000_000))
 
 

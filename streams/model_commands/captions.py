@@ -13,7 +13,7 @@ import typer
 from gate.cli.output import Output, OutputFlag, emit, result, say
 from gate.errors import OperatorError
 from streams.model_commands.figures import flat, shown
-from streams.model_commands.options import FilesArgument, SeedOption, progress_bar, require_fit
+from streams.model_commands.options import FilesArgument, SeedOption, require_fit, shown_progress
 
 if TYPE_CHECKING:
     from streams.lab.detection_figures import DetectionFigures
@@ -37,8 +37,9 @@ def fit_captions(
     from streams.lab.labelled_texts import read_labelled_captions
 
     alphabet = build_alphabet()
-    given = read_labelled_captions(files, alphabet)
-    fit = fit_texts(given.labelled, alphabet, seed, progress_bar)
+    with shown_progress() as progress:
+        given = read_labelled_captions(files, alphabet)
+        fit = fit_texts(given.labelled, alphabet, seed, progress)
     figures = flat(fit.grouped) | flat(fit.random, "random_split_")
     write_model(fit.model, Provenance(given.rows, seed, figures, sketch_of(given.labelled.texts)), out)
     if output is Output.JSON:

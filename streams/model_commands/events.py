@@ -10,7 +10,7 @@ import typer
 
 from gate.cli.output import Output, OutputFlag, emit, result, say
 from streams.model_commands.figures import flat
-from streams.model_commands.options import SeedOption, progress_bar, require_fit
+from streams.model_commands.options import SeedOption, require_fit, shown_progress
 
 if TYPE_CHECKING:
     from streams.core.counters import Kept
@@ -51,7 +51,8 @@ def fit_events(
     require_fit()
     from streams.lab.events import read_events
 
-    figures, model_hash, rows = write_cards(read_events(files), out, seed, labels, without or (), progress_bar)
+    with shown_progress() as progress:
+        figures, model_hash, rows = write_cards(read_events(files), out, seed, labels, without or (), progress)
     if output is Output.JSON:
         emit({"model": "events", "hash": model_hash, "directory": str(out), "files": rows, **figures})
         return

@@ -14,7 +14,7 @@ from gate.errors import SettingInvalid
 from streams.model_commands.accounts import SCORECARD, shown
 from streams.model_commands.events import LabelsOption, write_cards
 from streams.model_commands.feature_models import FeatureModels, feature_models
-from streams.model_commands.options import FilesArgument, SeedOption, WithoutOption, progress_bar, require_fit
+from streams.model_commands.options import FilesArgument, SeedOption, WithoutOption, require_fit, shown_progress
 
 if TYPE_CHECKING:
     from streams.lab.detection_figures import DetectionFigures
@@ -66,16 +66,17 @@ def fit_accounts(
     left_out = (*of_accounts, *models.left_out(streams.rows))
     part = 1.0 if events is None else ACCOUNTS_PART
     accounts: AccountFit | TooFewLabels
-    try:
-        accounts = _fit(
-            streams, models, seed, base_rate, left_out, lambda share, what: progress_bar(share * part, what)
-        )
-        _write(accounts, streams, seed, models, out)
-    except TooFewLabels as error:
-        if events is None:
-            raise
-        accounts = error
-    figures = {} if events is None else _fit_events(events, out, seed, labels, of_events, accounts)
+    with shown_progress() as progress:
+        try:
+            accounts = _fit(
+                streams, models, seed, base_rate, left_out, lambda share, what: progress(share * part, what)
+            )
+            _write(accounts, streams, seed, models, out)
+        except TooFewLabels as error:
+            if events is None:
+                raise
+            accounts = error
+        figures = {} if events is None else _fit_events(events, out, seed, labels, of_events, accounts, progress)
     _print_fit(accounts, figures, streams, models, out, output)
 
 
@@ -112,6 +113,7 @@ def _fit_events(
     labels: str,
     left_out: Sequence[str],
     accounts: AccountFit | TooFewLabels,
+    progress: Callable[[float, str], None],
 ) -> dict[str, object]:
     """Fit and write the cards of events, and return their figures; raises what accounts lack if events lack it too."""
     from streams.lab.fit_texts import TooFewLabels
@@ -119,7 +121,7 @@ def _fit_events(
     try:
         figures, hash_, _ = write_cards(
             events, out, seed, labels, left_out,
-            lambda share, what: progress_bar(ACCOUNTS_PART + (1.0 - ACCOUNTS_PART) * share, what),
+            lambda share, what: progress(ACCOUNTS_PART + (1.0 - ACCOUNTS_PART) * share, what),
         )  # fmt: skip
     except TooFewLabels as error:
         if isinstance(accounts, TooFewLabels):

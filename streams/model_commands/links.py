@@ -12,7 +12,7 @@ import typer
 from gate.cli.output import Output, OutputFlag, emit, result, say
 from gate.errors import OperatorError
 from streams.model_commands.figures import flat, shown
-from streams.model_commands.options import SeedOption, progress_bar, require_fit
+from streams.model_commands.options import SeedOption, require_fit, shown_progress
 
 if TYPE_CHECKING:
     from streams.lab.detection_figures import DetectionFigures
@@ -54,8 +54,9 @@ def fit_links(
     from streams.lab.link_sources import links_to_fit
 
     web = load_web_links()
-    given = links_to_fit(files, negatives, web, seed)
-    fit = fit_models(given.sources, build_alphabet(), web, seed, progress_bar)
+    with shown_progress() as progress:
+        given = links_to_fit(files, negatives, web, seed)
+        fit = fit_models(given.sources, build_alphabet(), web, seed, progress)
     figures = flat(fit.grouped) | flat(fit.random, "random_split_") | flat(fit.later, "later_")
     write_link_model(fit.model, Provenance(given.counts, seed, figures), out)
     write_name_model(fit.names, Provenance(given.counts, seed, {"weight": fit.names.weight}), out)

@@ -1,11 +1,14 @@
-"""Options, requirements and the progress bar that the commands of models share."""
+"""Options, requirements and the progress that the commands of models share."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Event, Thread
 from typing import Annotated, Final
 
 import typer
@@ -27,6 +30,7 @@ WithoutOption = Annotated[
     typer.Option(help="Leave out a feature or a family of features; may be given several times.", metavar="NAME"),
 ]
 BAR: Final = 30
+LINE_EVERY_S: Final = 10.0
 LIBRARIES: Final = {"sklearn": "scikit-learn", "interpret": "interpret-core", "matplotlib": "matplotlib"}
 
 
@@ -40,10 +44,37 @@ def require_fit(modules: Sequence[str] = ("sklearn",)) -> None:
         )
 
 
-def progress_bar(share: float, what: str) -> None:
-    """Show on a terminal how much is done, a share in [0, 1]."""
-    if not sys.stderr.isatty():
+@contextmanager
+def shown_progress() -> Iterator[Callable[[float, str], None]]:
+    """Show on stderr how much is done. Yields a function that is told it: a share in [0, 1], and the step.
+
+    A terminal has a bar. Anything else, as the log of a job, gets a line every LINE_EVERY_S seconds, also where one step takes
+    longer, so that a reader knows it from a fit that hangs.
+    """
+    if sys.stderr.isatty():
+        yield _draw_bar
         return
+    told, ended = [(0.0, "read")], Event()
+
+    def tell(share: float, what: str) -> None:
+        told[0] = share, what
+
+    def lines() -> None:
+        began = time.monotonic()
+        while not ended.wait(LINE_EVERY_S):
+            share, what = told[0]
+            print(f"{share:.0%} done after {time.monotonic() - began:.0f} s: {what}", file=sys.stderr, flush=True)
+
+    printing = Thread(target=lines, name="progress", daemon=True)
+    printing.start()
+    try:
+        yield tell
+    finally:
+        ended.set()
+        printing.join()
+
+
+def _draw_bar(share: float, what: str) -> None:
     done = round(BAR * share)
     print(f"\r[{'█' * done}{' ' * (BAR - done)}] {share:4.0%} {what:<12}", end="", file=sys.stderr, flush=True)
     if share >= 1.0:

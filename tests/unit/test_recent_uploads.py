@@ -19,9 +19,10 @@ def count(recent: RecentUploads, class_: str, lets_in: bool, harmless: bool, now
 
 
 def test_uploads_count_for_fifteen_minutes_and_no_longer() -> None:
-    recent = RecentUploads()
+    recent, counted_s = RecentUploads(), list[int]()
     for minute in range(20):
         count(recent, "new", minute % 2 == 0, True, NOON_US + minute * MINUTE_US)
+        counted_s.append(recent.seconds(NOON_US + minute * MINUTE_US))
 
     last = recent.by_class(NOON_US + 19 * MINUTE_US)
     later = recent.by_class(NOON_US + 30 * MINUTE_US)
@@ -30,7 +31,7 @@ def test_uploads_count_for_fifteen_minutes_and_no_longer() -> None:
     assert last == {"new": (15, 7, 7)}
     assert later == {"new": (4, 2, 2)}
     assert never == {}
-    assert recent.seconds(NOON_US + 5 * MINUTE_US) == 300
+    assert counted_s == [min(60 * minute, 900) for minute in range(20)]
     assert recent.seconds(NOON_US + 50 * MINUTE_US) == 900
 
 
@@ -40,6 +41,19 @@ def test_a_clock_that_is_set_back_loses_no_count() -> None:
     count(recent, "new", True, False, NOON_US - 5 * MINUTE_US)
 
     assert recent.by_class(NOON_US) == {"new": (2, 2, 0)}
+
+
+def test_after_a_clock_that_was_ahead_uploads_count_for_fifteen_minutes_again() -> None:
+    recent, ahead_us = RecentUploads(), 5 * 365 * 24 * 60 * MINUTE_US
+    for minute in range(3):
+        count(recent, "new", True, True, NOON_US + ahead_us + minute * MINUTE_US)
+    set_back = recent.by_class(NOON_US + 2 * MINUTE_US), recent.seconds(NOON_US + 2 * MINUTE_US)
+    for minute in range(3, 30):
+        count(recent, "new", True, True, NOON_US + minute * MINUTE_US)
+
+    assert set_back == ({"new": (3, 3, 3)}, 120)
+    assert recent.by_class(NOON_US + 29 * MINUTE_US) == {"new": (15, 15, 15)}
+    assert recent.seconds(NOON_US + 29 * MINUTE_US) == 900
 
 
 def gate(name: str, **recent: tuple[int, int, int]) -> Acknowledgement:
