@@ -25,7 +25,10 @@ KindFlag = Annotated[
 CountryFlag = Annotated[Many, typer.Option(help="Country, such as DE; may be repeated.")]
 YoungerThanFlag = Annotated[str | None, typer.Option(help="Accounts created less than this ago, such as 7d.")]
 RiskFromFlag = Annotated[float | None, typer.Option(help="Accounts with at least this risk, from 0 to 1.")]
-AccountsFlag = Annotated[Path | None, typer.Option(help="A file of account ids, one a line; counts until --enforce.")]
+AccountsFlag = Annotated[
+    Path | None,
+    typer.Option(help="A file of account ids, one a line, without those that begin with #; counts until --enforce."),
+]
 PlatformWideFlag = Annotated[bool, typer.Option("--all", help="Platform-wide: every upload.")]
 ActionFlag = Annotated[Action, typer.Option(help="What to do with uploads that it matches.")]
 FactorFlag = Annotated[float, typer.Option(help="For throttle: the share of minutes in which an account may upload.")]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from gate.cli.output import say
+from gate.cli.output import counted, say
 from gate.core.duration import DAY_US, parse_duration_us
 from gate.core.fields.ids import identity
 from gate.core.fields.labels import fold_country, fold_label
@@ -83,12 +83,15 @@ def accounts_in(file: Path) -> frozenset[str]:
                 f"the list of accounts {file} is longer than {MAX_LIST_BYTES} bytes",
                 f"at most {MAX_ACCOUNTS} ids go into one pause: split it",
             )
-        lines = data.decode().splitlines()
+        lines = data.decode("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise OperatorError(
             f"the list of accounts {file} cannot be read: {file_problem(error)}", "give a file of one id a line"
         ) from error
     found = frozenset(line.strip() for line in lines if line.strip() and not line.startswith("#"))
+    comments = sum(line.startswith("#") for line in lines)
+    if comments:  # an account's id may begin so, too
+        say(f"left out of {file}: {counted(comments, 'line')} beginning with #")
     if not found:
         raise OperatorError(f"the list of accounts {file} holds no id", "give a file of one id a line")
     if len(found) > MAX_ACCOUNTS:

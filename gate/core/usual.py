@@ -18,6 +18,8 @@ _ALLOW: Final = Verdict.ALLOW
 _DEFAULT: Final = Stage.DEFAULT
 _UNUSUAL: Final = -1.0
 """Stands for the risk of an upload that is not usual."""
+_NO_ANSWER: Final = TakeResult(UNKNOWN, False, False, None, (), 0)
+"""Stands for the answer before the first."""
 
 
 def usual_decision(take: Decision | TakeRequest, answer: TakeResult, board_rev: int, policy: Policy) -> Decision | None:
@@ -39,22 +41,27 @@ def usual_decisions(
     classes: list[str] = []
     remember, policy_hash = last_known.remember, policy.hash
     remembers = len(last_known) > 0  # else nothing can be forgotten
-    judged, of_class, risk = None, "", None
+    judged, of_class, risk = _NO_ANSWER, "", None
     for take, answer in zip(takes, answers, strict=True):
         class_ = take.class_
-        if not isinstance(answer, TakeResult):
-            decisions.append(None)
-            continue
         if answer is not judged or class_ != of_class:
+            if not isinstance(answer, TakeResult):
+                decisions.append(None)
+                continue
             judged, of_class, risk = answer, class_, _usual_risk(class_, answer, policy)
             remembers = remembers or answer.standing is not UNKNOWN
         if risk is _UNUSUAL:
             decisions.append(None)
             continue
-        decisions.append(_allowed(take, answer, risk, board_rev, policy_hash))
+        decisions.append(
+            Decision(  # as `_allowed` does, without a call for each
+                take.upload_id, take.account, class_, _ALLOW, _DEFAULT, "allow", None, None, policy_hash, board_rev, risk,
+                (), (), None, True, judged.room, judged.now_us,
+            )
+        )  # fmt: skip
         classes.append(class_)
         if remembers:
-            remember(take.account, answer.standing)
+            remember(take.account, judged.standing)
     return decisions, classes
 
 

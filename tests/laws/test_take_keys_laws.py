@@ -7,6 +7,7 @@ import struct
 import hiredis
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from gate.core.limits.limit import NEVER_US, EntityBuckets, EntityLimits, Limit, Rate, Room
 from gate.core.limits.take import ClassLimits, TakeRequest
@@ -93,13 +94,31 @@ fingerprinted = st.lists(
 
 
 @given(fingerprinted, st.booleans())
-def test_fingerprints_that_are_made_together_are_those_of_each_check(
+def test_fingerprints_that_are_packed_with_others_are_those_of_each_check(
     checks: list[TakeRequest], are_known: bool
 ) -> None:
-    kinds: dict[tuple[str, str | None], bytes] = {}
-    alone = [Batch.fingerprint(check, kinds) for check in checks]
+    alone = [Batch.fingerprint(check, {}) for check in checks]
+    unrolled, reader = Unrolled((LIMITS,)), hiredis.Reader()
+    if are_known:
+        for check in checks:
+            Batch.fingerprint(check, unrolled.kinds)
 
-    assert Batch.fingerprints(checks, kinds if are_known else {}) == alone
+    reader.feed(Batch(checks, unrolled, "p:").packed(True))
+
+    argument, at, found = reader.gets()[-1], 2, []
+    for _ in checks:
+        length = HEAD.unpack_from(argument, at)[-1]
+        at += HEAD.size + 8 * len(LIMITS.byte_rates) + 2 + length
+        found.append(argument[at - length : at])
+    assert found == alone
+
+
+def test_the_digits_of_one_pseudonym_are_not_read_as_those_of_another() -> None:
+    short, long = (TakeRequest("a", "u", LIMITS, "a" * 16, "b" * digits) for digits in (14, 18))
+
+    assert Batch.names_of([short, long]) == b""
+    assert Batch.names_of([replace(short, device="b" * 14 + "  ")]) == b""
+    assert Batch.names_of([replace(short, device="b" * 16)]) == bytes.fromhex("a" * 16 + "b" * 16)
 
 
 def test_each_answer_of_a_batch_has_the_room_of_its_own_bucket() -> None:

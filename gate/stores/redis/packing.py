@@ -12,21 +12,24 @@ from math import gcd
 
 from gate.core.limits.limit import Limit, Rate
 from gate.core.limits.take import ClassLimits
+from gate.stores.redis.layout import FINGERPRINT
 
 Alone = tuple[int, int] | tuple[()] | None
 """Of a class whose requests have one number more, which is a cost, the period and the rate of the limit on bytes; empty where
 they have no more, None where they have others."""
-Packing = tuple[int, Alone, bool, bool, Callable[..., bytes]]
+Packing = tuple[int, Alone, bool, bool, Callable[..., bytes], Callable[..., bytes]]
 """The values by which requests of a class are packed: the class's number, the further numbers, whether the class limits
-networks and devices, and the function that packs the numbers. A plain tuple, because each check takes it apart.
+networks and devices, the function that packs the numbers, and the one that packs them with a fingerprint of pseudonyms. A plain
+tuple, because each check takes it apart.
 """
 
 
 def packing_of(limits: ClassLimits, number: int, flights: Sequence[str]) -> Packing:
     """The packing of a class with this number in its script; `flights` are the subjects of its limits on what is in flight."""
     numbers = struct.Struct(f"<BBHHHIH{len(limits.byte_rates)}d{len(flights)}H")
+    whole = struct.Struct(numbers.format + FINGERPRINT.format.removeprefix("<"))
     alone = None if flights else _period_and_rate(limits.byte_rates)
-    return number, alone, limits.ip is not None, limits.device is not None, numbers.pack
+    return number, alone, limits.ip is not None, limits.device is not None, numbers.pack, whole.pack
 
 
 def _period_and_rate(rates: Sequence[Rate]) -> Alone:

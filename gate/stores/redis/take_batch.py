@@ -35,6 +35,9 @@ _NOW: Final = struct.Struct("<d")
 _SMALL: Final = 1 << 40
 MOST_KINDS: Final = 4_096
 """Hashes of classes with kinds that are kept."""
+_PSEUDONYM, _OF_TWO = 16, {32}
+"""Digits of a pseudonym, and of those of a network and a device together."""
+_WHOLE: Final = FINGERPRINT.size
 _pack_fingerprint, _from_hex = FINGERPRINT.pack, bytes.fromhex
 
 
@@ -79,9 +82,8 @@ class Batch:
         self, requests: Sequence[TakeRequest], keys: TakeKeys, shared: str, characters: Sequence[int] = ()
     ) -> str:
         """Packs the argument and returns the packed keys. `characters` are the lengths of accounts' ids where names are raw."""
-        encoding = "latin-1" if characters else "utf-8"
-        fingerprints = self.fingerprints(requests, {} if characters else self._unrolled.kinds, encoding)
-        packing = self._unrolled.packing
+        encoding, kinds = ("latin-1", {}) if characters else ("utf-8", self._unrolled.kinds)
+        names, packing, kind_of = self.names_of(requests), self._unrolled.packing, kinds.get
         begin_network, begin_device, begin_upload = keys.networks, keys.devices, keys.uploads
         shown = [shared]
         own: list[str] = []
@@ -93,7 +95,7 @@ class Batch:
         devices: dict[str, int] = {}
         for n, request in enumerate(requests):
             account, upload, ip, device = request.account, request.upload_id, request.ip, request.device
-            number, alone, by_ip, by_device, packed = packing[request.class_limits]
+            number, alone, by_ip, by_device, packed, packed_whole = packing[request.class_limits]
             first, second, third, last, length, between = (
                 keys.parts(len(account), characters[n]) if characters else keys[len(account)]
             )
@@ -120,46 +122,35 @@ class Batch:
             now_us, size, attempt = request.now_us, request.size, request.attempt
             if request.hot is not None or request.keep_limits or request.judges_anew or now_us is not None:
                 special = self._special(n, request)
-            what = fingerprints[n]
-            if alone is None:
+            kind, of = kind_of((request.class_, request.kind)), names[n << 4 : (n << 4) + 16]
+            if alone is None or kind is None or not of or ip is None or len(ip) != _PSEUDONYM or not 0 <= size < _SMALL:
+                what = self.fingerprint(request, kinds, encoding)
                 numbers = self._further(request, keys, flying)
                 given += (packed(number, special, a, i, d, attempt, len(what), *numbers), what)
             elif alone:
                 per_us, rate = alone
                 cost = -(-size * per_us // rate)
                 cost = cost if cost < NEVER_US else NEVER_US
-                given += (packed(number, special, a, i, d, attempt, len(what), cost), what)
+                given.append(packed_whole(number, special, a, i, d, attempt, _WHOLE, cost, size << 8 | 1, of, kind))
             else:
-                given += (packed(number, special, a, i, d, attempt, len(what)), what)
+                given.append(packed_whole(number, special, a, i, d, attempt, _WHOLE, size << 8 | 1, of, kind))
             if now_us is not None:
                 given.append(_NOW.pack(now_us))
         self._key_count = count + len(own)
         self._argument = b"".join(given)
         return "".join(shown) + "".join(own)
 
-    @classmethod
-    def fingerprints(
-        cls, requests: Sequence[TakeRequest], kinds: dict[tuple[str, str | None], bytes], encoding: str = "utf-8"
-    ) -> list[bytes]:
-        """`fingerprint` of each, in half the time where all have pseudonyms, which are then read at once."""
-        if len(requests) == 1:
-            return [cls.fingerprint(requests[0], kinds, encoding)]
+    @staticmethod
+    def names_of(requests: Sequence[TakeRequest]) -> bytes:
+        """The pseudonyms of network and device of each, 16 bytes a request; empty where one of them has none."""
+        names = [f"{request.ip}{request.device}" for request in requests]
+        if set(map(len, names)) != _OF_TWO:
+            return b""
         try:
-            names = _from_hex("".join([f"{request.ip}{request.device}" for request in requests]))
-        except ValueError:  # one of them has none
-            names = b""
-        if len(names) != 16 * len(requests):
-            return [cls.fingerprint(request, kinds, encoding) for request in requests]
-        found: list[bytes] = []
-        at, kind_of = 0, kinds.get
-        for request in requests:
-            ip, size, kind = request.ip, request.size, kind_of((request.class_, request.kind))
-            if kind is not None and ip is not None and len(ip) == 16 and 0 <= size < _SMALL:
-                found.append(_pack_fingerprint(size << 8 | 1, names[at : at + 16], kind))
-            else:
-                found.append(cls.fingerprint(request, kinds, encoding))
-            at += 16
-        return found
+            found = _from_hex("".join(names))
+        except ValueError:
+            return b""
+        return found if len(found) == 16 * len(names) else b""  # spaces between digits are read over
 
     @staticmethod
     def fingerprint(request: TakeRequest, kinds: dict[tuple[str, str | None], bytes], encoding: str = "utf-8") -> bytes:
