@@ -21,7 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from gate.local.free_port import free_port
 from gate.records.topics import Topic, Topics
 from gate.stores.kafka.events import EventProducer
-from gate.stores.kafka.topics import declare, lag
+from gate.stores.kafka.topics import declare, lag, shapes
 from gate.stores.redis.accounts import RedisAccountStore
 from streams.worker.changelog import PartitionReader
 from tests.waiting import eventually
@@ -103,6 +103,13 @@ def event(account: str, number: int) -> tuple[bytes, bytes]:
 
 
 async def write(kafka: str, topics: Topics, records: list[tuple[bytes, bytes]]) -> None:
+    """Write as events, once the worker has created the topics."""
+
+    async def is_created() -> bool:
+        _, known = await shapes(kafka, (topics.events.name,))
+        return topics.events.name in known
+
+    await eventually(is_created)
     async with EventProducer(kafka, topics) as producer:
         await producer.send_raw(records)
 
