@@ -198,7 +198,7 @@ def _body_of_some_allowed(
     """The body of `encode_decisions`, in half the time where most uploads are let in by default: two fields tell their answers
     apart. None where an id has characters that JSON spells in another way.
     """
-    policy, board_rev, began_us, began = decisions[0].policy, decisions[0].board_rev, -1, ""
+    policy, board_rev, began_us, length, begin = decisions[0].policy, decisions[0].board_rev, -1, -1, ""
     start, middle, end = _around(policy, board_rev)
     copied = signer.copied
     answers: list[str] = []
@@ -212,10 +212,10 @@ def _body_of_some_allowed(
             and not fields
         ):
             account, upload_id = decision.account, decision.upload_id
-            if decision.room_at_us != began_us:
-                began_us = decision.room_at_us
-                began = f".{began_us}."
-            named = f"{len(account)}{began}{account}{upload_id}"
+            if decision.room_at_us != began_us or len(account) != length:
+                began_us, length = decision.room_at_us, len(account)
+                begin = f"{length}.{began_us}."
+            named = f"{begin}{account}{upload_id}"
             hasher = copied()  # as `ReservationSigner.sign` does
             hasher.update(named.encode())
             names.append(named)

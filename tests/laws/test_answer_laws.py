@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 from hypothesis import example, given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from gate.core.decision import Decision, Stage, Verdict
 from gate.records.decision import ReservationSigner, answer, encode_decision, encode_decisions
@@ -23,11 +24,15 @@ others = st.builds(
     message=st.sampled_from(("", "later")),
 ).filter(lambda decision: decision.stage is not Stage.DEFAULT or not decision.reserved)  # fmt: skip
 """What is reserved by default is let in for the one reason `allow`, as in `let_in`."""
+ALLOWED = Decision(
+    "u", "a", "new", Verdict.ALLOW, Stage.DEFAULT, "allow", None, None, "p", 0, None, (), reserved=True, room_at_us=7
+)
 ignored = st.sampled_from(((), (), ("ip",)))
 
 
 @given(st.lists(st.tuples(let_in | let_in | others, ignored), min_size=1, max_size=4))
 @example([(Decision("u", "a", "new", Verdict.ALLOW, Stage.DEFAULT, "allow", None, None, "p", 0, None, ()), ())])
+@example([(ALLOWED, ()), (replace(ALLOWED, account="a-1"), ()), (replace(ALLOWED, account="a-2", room_at_us=8), ())])
 def test_the_body_of_a_batch_holds_the_answer_that_each_check_would_get_alone(
     pairs: list[tuple[Decision, tuple[str, ...]]],
 ) -> None:
