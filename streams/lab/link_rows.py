@@ -1,22 +1,27 @@
 """Reads labelled links: lists of abusive links by the time they were first seen, and labelled rows with `urls`.
 
-A list is a CSV of `first_seen_unix,entry`, or has one link a line. Lines that hold no link are left out and counted.
+A list is a CSV of `first_seen_unix,entry`, or has one link a line. A time is in seconds since 1970 or ISO 8601, in UTC where
+it names no zone; a rank in its place sorts the list likewise. Lines that hold no link are left out and counted.
 """
 
 from __future__ import annotations
 
 import csv
-import gzip
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from streams.core.models.link_model import LinkText, read_link
 from streams.core.weblinks import WebLinks, host
-from streams.lab.rows import ABUSIVE, BENIGN, RowInvalid, read_rows
+from streams.lab.packed import UNREADABLE, opened
+from streams.lab.rows import ABUSIVE, BENIGN, MAX_TIME_S, RowInvalid, read_rows
 from streams.lab.unread_fields import UnreadFields
 
 MAX_LINE = 1 << 16
+_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]*)?(e[+-]?[0-9]+)?", re.IGNORECASE | re.ASCII)
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ].*)?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,21 +79,34 @@ def _is_json(file: Path) -> bool:
 def _list(file: Path) -> Iterator[tuple[float | None, str]]:
     for number, line in enumerate(_lines(file), start=1):
         text = line.strip()
-        if not text or text.startswith("#") or (number == 1 and text.startswith("first_seen_unix")):
+        if not text or text.startswith("#") or (number == 1 and text.strip('"').startswith("first_seen_unix")):
             continue
         time, comma, rest = text.partition(",")
-        if comma and time.strip().isdigit():
-            yield float(time), next(csv.reader([rest]), [""])[0]
+        at_s = _time_s(file, number, time.strip().strip('"')) if comma else None
+        yield at_s, text.strip('"') if at_s is None else next(csv.reader([rest.lstrip()]), [""])[0]
+
+
+def _time_s(file: Path, line: int, text: str) -> float | None:
+    """The time that `text` is, None if it does not look like one. Raises RowInvalid for one that is none."""
+    try:
+        if _DATE.fullmatch(text):
+            moment = datetime.fromisoformat(text)
+            at_s = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        elif _NUMBER.fullmatch(text):
+            at_s = float(text)
         else:
-            yield None, text
+            return None
+    except ValueError:
+        at_s = -1.0
+    if not 0.0 <= at_s < MAX_TIME_S:
+        raise RowInvalid(file, line, f"first_seen_unix: {text[:40]} is not a time in seconds since 1970")
+    return at_s
 
 
 def _lines(file: Path) -> Iterator[str]:
     try:
-        with file.open("rb") as peek:
-            packed = peek.read(2) == b"\x1f\x8b"
-        with gzip.open(file, "rb") if packed else file.open("rb") as source:
+        with opened(file) as source:
             while raw := source.readline(MAX_LINE):
                 yield raw.decode("utf-8-sig", "replace")
-    except (OSError, EOFError, gzip.BadGzipFile) as error:
+    except UNREADABLE as error:
         raise RowInvalid(file, None, f"cannot be read: {getattr(error, 'strerror', None) or error}") from None

@@ -6,7 +6,6 @@ uploads, `evaluate` the labels.
 
 from __future__ import annotations
 
-import gzip
 import random
 from codecs import BOM_UTF8
 from collections import Counter
@@ -14,7 +13,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
-from io import BufferedReader
 from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
@@ -31,6 +29,7 @@ from gate.core.media import Media
 from gate.core.request import CheckRequest
 from gate.errors import FileInvalid
 from gate.records.complaints import plain_complaint
+from streams.lab.packed import UNREADABLE, opened
 from streams.lab.unread_fields import UnreadFields
 
 MAX_ROW_BYTES = 1 << 20
@@ -260,7 +259,7 @@ def read_rows(file: Path, any_account: bool = False, fields: UnreadFields | None
     """
     line, refused = 0, _Refused(file)
     try:
-        with _open(file) as source:
+        with opened(file) as source:
             while raw := source.readline(MAX_ROW_BYTES + 1):
                 line += 1
                 if line == 1:
@@ -277,18 +276,10 @@ def read_rows(file: Path, any_account: bool = False, fields: UnreadFields | None
                     continue
                 if not refused.count:
                     yield line, row
-    except (OSError, EOFError, gzip.BadGzipFile) as error:
+    except UNREADABLE as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise RowInvalid(file, line + 1 if line else None, f"cannot be read: {reason}") from None
-    except gzip.zlib.error as error:  # type: ignore[attr-defined]
-        raise RowInvalid(file, line + 1, f"cannot be read: {error}") from None
     refused.tell()
-
-
-def _open(file: Path) -> gzip.GzipFile | BufferedReader:
-    with file.open("rb") as peek:
-        packed = peek.read(2) == b"\x1f\x8b"
-    return gzip.open(file, "rb") if packed else file.open("rb")
 
 
 class _Unusable(Exception):

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from gate.cli.main import run
-from gate.errors import OperatorError, PolicyInvalid
+from gate.errors import FileInvalid, OperatorError, PolicyInvalid
 from streams.core.models.alphabet import build_alphabet
 from streams.core.models.link_model import LinkText, link_log_odds, read_link
 from streams.core.models.ngrams import NAME_BITS, TABLE_BITS
@@ -20,6 +22,7 @@ from streams.files.public_suffixes import load_web_links
 from streams.lab import fit_links as fitting
 from streams.lab.fit_links import fit_links
 from streams.lab.link_rows import LinkRow, labelled_link, read_links
+from streams.lab.rows import RowInvalid, read_rows
 
 WEB = load_web_links()
 ALPHABET = build_alphabet()
@@ -127,6 +130,60 @@ def test_lists_of_every_shape_are_read(tmp_path: Path) -> None:
     assert [row.text.name for row in of_ranked] == ["a.example", "b.example"]
     assert [(row.text.name, row.label, row.at_s) for row in of_rows] == [("a.example", 0, 5), ("b.example", 1, 6)]
     assert [(row.text.name, row.label) for row in honest] == [("a.example", 0), ("b.example", 1), ("c.example", 0)]
+
+
+@pytest.mark.parametrize(
+    ("line", "at_s"),
+    [
+        ("1700000000.5,a.example", 1_700_000_000.5),
+        ('"1700000000","a.example"', 1_700_000_000.0),
+        ("2023-11-14T22:13:20Z,a.example", 1_700_000_000.0),
+        ("2023-11-14 22:13:20,a.example", 1_700_000_000.0),
+        ("2023-11-14T23:13:20+01:00, a.example", 1_700_000_000.0),
+        ("a.example", None),
+        ('"a.example"', None),
+        ("https://a.example/1700000000,x", None),
+    ],
+)
+def test_a_time_of_any_usual_spelling_is_no_part_of_the_link(tmp_path: Path, line: str, at_s: float | None) -> None:
+    listed = tmp_path / "list.csv"
+    listed.write_text(f"# a comment\n{line}\n")
+
+    (row,) = read_links(listed, 1, WEB)
+
+    assert (row.host, row.at_s) == ("a.example", at_s)
+
+
+@pytest.mark.parametrize("time", ["1700000000000", "-5", "9" * 400, "2023-02-29", "2023-11-14T25:00:00Z"])
+def test_a_list_whose_times_are_none_is_refused_with_the_line(tmp_path: Path, time: str) -> None:
+    """Milliseconds would put each link thousands of years after the one before, so that none had company."""
+    listed = tmp_path / "list.csv"
+    listed.write_text(f"1700000000,a.example\n{time},b.example\n")
+
+    with pytest.raises(RowInvalid) as refused:
+        read_links(listed, 1, WEB)
+
+    assert str(refused.value) == f"{listed}:2: first_seen_unix: {time[:40]} is not a time in seconds since 1970"
+
+
+def test_a_damaged_list_is_refused_by_name(tmp_path: Path) -> None:
+    packed = bytearray(gzip.compress(b"".join(b"%d,scam%d.example\n" % (at, at) for at in range(5_000))))
+    packed[200:230] = b"\xff" * 30
+    listed = tmp_path / "list.csv.gz"
+    listed.write_bytes(packed)
+
+    with pytest.raises(RowInvalid, match=r"list\.csv\.gz: cannot be read: Error -3"):
+        read_links(listed, 1, WEB)
+
+
+@pytest.mark.parametrize("read", [lambda pipe: read_links(pipe, 1, WEB), lambda pipe: list(read_rows(pipe))])
+def test_a_pipe_is_refused_with_what_to_do(tmp_path: Path, read: Callable[[Path], object]) -> None:
+    """Its first bytes would be read to tell whether it is packed, and be lost."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+
+    with pytest.raises(FileInvalid, match=r"is a pipe.*; write its rows to a file first"):
+        read(pipe)
 
 
 def test_honest_names_are_told_apart_from_lures_on_the_same_hosting() -> None:

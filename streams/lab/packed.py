@@ -1,0 +1,30 @@
+"""Opens a file of labelled data, packed with gzip or not."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BufferedReader
+from pathlib import Path
+from typing import Final
+
+from gate.errors import FileInvalid
+
+UNREADABLE: Final = (OSError, EOFError, zlib.error)
+"""What reading from an opened file raises where the file cannot be read or is damaged."""
+
+
+@contextmanager
+def opened(file: Path) -> Iterator[gzip.GzipFile | BufferedReader]:
+    """The file's bytes, unpacked. Raises OSError, and FileInvalid for a pipe: commands read a file more than once."""
+    if file.is_fifo():
+        raise FileInvalid([f"{file}: is a pipe, and a file is read more than once; write its rows to a file first"])
+    with file.open("rb") as source:
+        packed = source.peek(2)[:2] == b"\x1f\x8b"
+        if not packed:
+            yield source
+            return
+        with gzip.GzipFile(fileobj=source) as unpacked:
+            yield unpacked
