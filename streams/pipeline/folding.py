@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Set
 from typing import Final, NamedTuple
 
-from streams.core.crowd import CONTENT, DEVICE, HOST, IP
+from streams.core.crowd import CONTENT, DEVICE, HOST, IP, account_number
 from streams.core.established import is_established
 from streams.core.events import kind_of, malformed
 from streams.core.facts import Facts, pack, unpack
@@ -54,15 +54,15 @@ class FoldedBatch:
         hashes: KeyedHashes,
         web: WebLinks,
         of_facts: ReadsFacts,
-        numbers: Mapping[str, int],
+        number_of: Callable[[str], int] = account_number,
     ) -> None:
-        """`states` are those before the batch, `of_facts` gives the features of facts, `numbers` has those of the batch's
+        """`states` are those before the batch, `of_facts` gives the features of facts, `number_of` the numbers of
         accounts."""
         self._states = states
         self._hashes = hashes
         self._web = web
         self._of_facts = of_facts
-        self._numbers = numbers
+        self._number_of = number_of
         self.packed: dict[str, bytes] = {}
         self.features: dict[str, FactFeatures] = {}
         self.latest_us = 0
@@ -120,7 +120,7 @@ class FoldedBatch:
     def _note(self, account: str, uploads: int, is_firm: bool) -> None:
         """The account showed the crowd something, in so many uploads."""
         accounts, numbers, uploads_of_each, established, _, _ = self.shown
-        number = self._numbers[account]
+        number = self._number_of(account)
         accounts.append(account)
         numbers.append(number)
         uploads_of_each.append(uploads)

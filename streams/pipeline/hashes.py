@@ -8,21 +8,15 @@ the same ones recur.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from hashlib import blake2b
-from typing import Final
-
-import numpy as np
 
 from gate.core.pseudonym import Pseudonyms, salt_mark
-from streams.core.crowd import MANY, AccountNumbers
+from streams.core.crowd import AccountNumbers
 
 MAX_REMEMBERED = 1 << 13
 """Values of one kind that are remembered."""
-ACCOUNT_SLOTS: Final = 1 << 20
-_LOW: Final = 0xFFFF_FFFF
-_HALF: Final = np.uint64(32)
 
 
 class Hashes:
@@ -48,10 +42,12 @@ class Hashes:
         return hasher.digest()
 
 
-def account_numbers(salt: bytes) -> AccountNumbers:
-    """The numbers of accounts under one salt, equal in all processes that have it."""
-    numbers = NumberTable(partial(_number, _hasher(salt, 4, b"account").copy))
-    return AccountNumbers(numbers.of, numbers.all, salt_mark(salt))
+def account_numbers(salt: bytes, most: int = MAX_REMEMBERED) -> AccountNumbers:
+    """The numbers of accounts under one salt, equal in all processes that have it. The caller numbers an account once a batch:
+    among 100,000 accounts a look at a table of all of them waits for memory as long as a new hash takes.
+    """
+    numbers = Remembered(partial(_number, _hasher(salt, 4, b"account").copy), most)
+    return AccountNumbers(numbers.__getitem__, salt_mark(salt))
 
 
 def _hasher(salt: bytes, size: int, kind: bytes) -> blake2b:
@@ -78,41 +74,3 @@ class Remembered(dict[str, int]):
             self.clear()
         self[value] = number
         return number
-
-
-class NumberTable:
-    """The numbers of accounts by Python's own hash of them, as hashing the id of an account anew takes longer.
-
-    A slot holds the last account that fell into it, by 32 bits of its hash: the key of that hash is the process's own, so
-    nobody can choose two accounts that one slot takes for each other. Growth: 2^20 slots of 8 bytes.
-    """
-
-    def __init__(self, hashed: Callable[[str], int], slots: int = ACCOUNT_SLOTS) -> None:
-        self._hashed = hashed
-        self._slots = np.zeros(slots, np.uint64)
-        self._mask = slots - 1
-
-    def of(self, account: str) -> int:
-        """The number of one account."""
-        key = hash(account)
-        at = key & self._mask
-        held = int(self._slots[at])
-        if held and held >> 32 == key >> 32 & _LOW:
-            return held & _LOW
-        number = self._hashed(account)
-        self._slots[at] = (key >> 32 & _LOW) << 32 | number
-        return number
-
-    def all(self, accounts: Collection[str]) -> dict[str, int]:
-        """The numbers of different accounts, in their order; at less cost for many."""
-        if len(accounts) < MANY:
-            return {account: self.of(account) for account in accounts}
-        keys = np.fromiter(map(hash, accounts), np.int64, len(accounts)).view(np.uint64)
-        held = self._slots[keys & np.uint64(self._mask)]
-        is_known = (held != 0) & (held >> _HALF == keys >> _HALF)
-        numbers = dict(zip(accounts, (held & np.uint64(_LOW)).tolist(), strict=True))
-        if not is_known.all():
-            names = list(accounts)
-            for place in np.flatnonzero(~is_known).tolist():
-                numbers[names[place]] = self.of(names[place])
-        return numbers

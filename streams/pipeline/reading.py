@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 from gate.core.event import Attempted, Event
 from gate.core.fields.times import since_epoch_us
-from streams.core.crowd import OF_PROCESS
+from streams.core.crowd import account_number
 from streams.core.events import ATTEMPTS, Dropping, Unreadable, check_record, decode_counting
 from streams.core.fold import REFUSALS
 from streams.core.models.link_odds import ReadsLinks, UploadLinks
@@ -69,8 +69,9 @@ class EventBatch:
     """The readable events of a batch, in order, and what later steps need of them.
 
     All of it is noted while an event is at hand: reading thousands of events a second time waits for memory. `places` has
-    the places of each account's events, `numbers` its 32-bit number. `uploads` are the attempts that were let in, with their
-    `times` (µs) and the numbers of their accounts. `texts` and `links` are those of uploads that have any, with their places.
+    the places of each account's events, `numbers` the 32-bit number of each account. `uploads` are the attempts that were
+    let in, with their `times` (µs) and the numbers of their accounts. `texts` and `links` are those of uploads that have
+    any, with their places.
     """
 
     events: list[ReadEvent]
@@ -106,14 +107,15 @@ def read_events(
     batch: Sequence[Record],
     origin: tuple[str, int],
     dead: list[DeadLetter],
-    numbered: Callable[[Collection[str]], dict[str, int]] = OF_PROCESS.all,
+    number_of: Callable[[str], int] = account_number,
 ) -> EventBatch:
-    """Every readable event; unreadable ones go to `dead`. `numbered` gives the numbers of accounts."""
+    """Every readable event; unreadable ones go to `dead`. `number_of` gives the numbers of accounts."""
     events: list[ReadEvent] = []
     by_account: dict[str, list[int]] = {}
+    numbers: dict[str, int] = {}
     uploads: list[Attempted] = []
     times: list[int] = []
-    uploaders: list[str] = []
+    accounts: list[int] = []
     with_text: list[int] = []
     texts: list[str] = []
     with_link: list[int] = []
@@ -130,13 +132,19 @@ def read_events(
             dead.append(DeadLetter(*origin, offset, error.reason, error.detail, kept, key))
             continue
         account = event.account.id
+        places = by_account.get(account)
+        if places is None:
+            by_account[account] = [place]
+            numbers[account] = number_of(account)
+        else:
+            places.append(place)
         is_attempt, may_link = type(event) in ATTEMPTS, False
         if is_attempt:
             upload: Any = event
             if upload.decision not in REFUSALS:
                 uploads.append(upload)
                 times.append(at_us)
-                uploaders.append(account)
+                accounts.append(numbers[account])
                 text, links = upload.text, upload.links
                 if text:
                     with_text.append(place)
@@ -148,14 +156,7 @@ def read_events(
         events.append(
             made(ReadEvent, (event, at_us, offset, value or b"", unknown_fields, dropped, is_attempt, may_link))
         )
-        places = by_account.get(account)
-        if places is None:
-            by_account[account] = [place]
-        else:
-            places.append(place)
         place += 1
-    numbers = numbered(by_account)
-    accounts = list(map(numbers.__getitem__, uploaders))
     return EventBatch(events, by_account, numbers, uploads, times, accounts, (with_text, texts), (with_link, linking))
 
 

@@ -76,10 +76,11 @@ def process(
     """
     dead: list[DeadLetter] = []
     readers = Readers(captions, links)
-    read = read_events(batch, origin, dead, crowd.numbers.all)
+    read = read_events(batch, origin, dead, crowd.numbers.of)
     foreign = 0 if stamps is None else stamps.learn(read.places)
     stamped = partial(_plain, epoch) if stamps is None else stamps.stamp
-    scoring = Scoring(crowd, scorecard, stamped, now_us, acts, campaigns)
+    number_of = read.numbers.__getitem__
+    scoring = Scoring(crowd, scorecard, stamped, now_us, acts, campaigns, number_of)
 
     def sorted_out(account: str) -> ReadEvents:
         events = read_again(account, batch, readers)
@@ -87,7 +88,7 @@ def process(
         dead.extend(_unprocessable(origin, account, bad))
         return good
 
-    begin = partial(FoldedBatch, states, hashes, web, scorecard.read.of_facts, read.numbers)
+    begin = partial(FoldedBatch, states, hashes, web, scorecard.read.of_facts, number_of)
     folding = BatchFold(read.places, readers.read(read), begin, sorted_out)
     folded = folding.fold()
     tell_crowd(crowd, origin[1], read, folded.shown, folded.latest_us, hashes.hosts, campaigns, backfill)
@@ -95,7 +96,9 @@ def process(
     dead.sort(key=lambda letter: letter.offset)
     part = Scores(scores)
     if backfill is not None and stamps is not None:
-        again_at = scoring._replace(stamped=lambda account, _: stamps.stamp(account, batch[-1].offset))
+        again_at = scoring._replace(
+            stamped=lambda account, _: stamps.stamp(account, batch[-1].offset), number_of=crowd.numbers.of
+        )
         part = _with_earlier(scores, folded.features, states, again_at, backfill, stamps)
     return Effects.of(
         batch[-1].offset + 1,
@@ -118,9 +121,13 @@ def surroundings(crowd: Crowd, facts: Located, account: str = "", campaigns: Cam
 
 
 def surroundings_of(
-    crowd: Crowd, accounts: Collection[str], given: FactColumns, campaigns: Campaigns | None = None
+    crowd: Crowd,
+    accounts: Iterable[str],
+    given: FactColumns,
+    campaigns: Campaigns | None = None,
+    number_of: Callable[[str], int] | None = None,
 ) -> ManySurroundings:
-    """The `surroundings` of each account, no two of which are the same."""
+    """The `surroundings` of each account. `number_of` gives their numbers where those are at hand."""
     networks, devices = recent_of(given.networks, given.latest_us), recent_of(given.devices, given.latest_us)
     hosts = given.host
     around = crowd.around_batch(networks, devices, given.content, hosts)
@@ -129,7 +136,7 @@ def surroundings_of(
     for place in np.flatnonzero(around.accounts[HOST] > 2).tolist():
         if campaigns.popular.has_host(hosts[place]):
             around.on_popular_host(place)
-    numbers = list(crowd.numbers.all(accounts).values()) if campaigns.has_members else []
+    numbers = list(map(number_of or crowd.numbers.of, accounts)) if campaigns.has_members else []
     members = campaigns.among(numbers)
     for place in [place for place, number in enumerate(numbers) if number in members] if members else ():
         if any(belongs := campaigns.of(numbers[place])):
@@ -148,7 +155,8 @@ def _in_campaigns(around: Surroundings, account: str, host: int, campaigns: Camp
 
 class Scoring(NamedTuple):
     """Makes all scores of a batch in one call. `stamped` makes the stamp of an account's score after the event at an
-    offset. Scores that do not act (`acts`) refuse nothing.
+    offset. Scores that do not act (`acts`) refuse nothing. `number_of` gives the numbers of the accounts where those are at
+    hand, as the crowd gives them.
     """
 
     crowd: Crowd
@@ -157,6 +165,7 @@ class Scoring(NamedTuple):
     now_us: int
     acts: bool
     campaigns: Campaigns | None = None
+    number_of: Callable[[str], int] | None = None
 
     def all(self, accounts: Mapping[str, FactFeatures]) -> list[EncodedScore]:
         """The score of each account from its features, in their order. Raises what those of one account raise."""
@@ -171,7 +180,8 @@ class Scoring(NamedTuple):
                 for account, features in accounts.items()
             ]
         else:
-            vectors = read.columns(given, surroundings_of(self.crowd, accounts, given, self.campaigns))
+            around = surroundings_of(self.crowd, accounts, given, self.campaigns, self.number_of)
+            vectors = read.columns(given, around)
         scores = self.scorecard.scores(
             list(accounts),
             vectors,

@@ -15,7 +15,7 @@ from streams.core.campaigns.campaign import MAX_RECORD_BYTES, parsed_record
 from streams.core.crowd import CEILING, Crowd
 from streams.core.crowd.kinds import TEXT_CAMPAIGN
 from streams.core.crowd.members import SIZE, TOLD, member, of_partition, read_back, unknown_of
-from streams.pipeline.hashes import NumberTable, account_numbers
+from streams.pipeline.hashes import account_numbers
 from streams.worker.campaign_feed import hear
 from tests.unit.test_campaigns import ALPHABET, AT_US, TODAY, Worker, near_pictures
 
@@ -180,16 +180,3 @@ def test_accounts_have_one_number_under_one_salt_and_another_under_another() -> 
     assert not set(numbers) & set(map(other.of, names))
     assert len(set(numbers)) == len(names)
     assert all(0 < number < 1 << 32 for number in numbers)
-
-
-@pytest.mark.parametrize("slots", [1 << 3, 1 << 12])
-def test_however_few_numbers_are_remembered_they_are_those_that_the_key_gives(slots: int) -> None:
-    def number(account: str) -> int:
-        return int(account[2:]) % 97 + 1
-
-    table, names = NumberTable(number, slots), [f"a-{n}" for n in range(200)]
-
-    for _ in range(3):
-        assert table.all(names) == table.all(names[::-1]) == {name: number(name) for name in names}
-        assert [*table.all(dict.fromkeys(names[:5]))] == names[:5]
-        assert [table.of(name) for name in names] == list(map(number, names))

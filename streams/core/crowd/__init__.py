@@ -33,7 +33,7 @@ hosts 16): 180,000 features of three accounts, and as many that are heard of in 
 four kinds together stay below 500 MB when all is full; a crowd begins with 1 MB.
 """
 
-from streams.core.crowd.account_ids import OF_PROCESS, AccountNumbers, account_number
+from streams.core.crowd.account_ids import AccountNumbers, account_number
 from streams.core.crowd.around import ManySurroundings, Surroundings
 from streams.core.crowd.backfill import STEPS, Backfill
 from streams.core.crowd.counts import MANY, Crowd
@@ -53,7 +53,6 @@ __all__ = [
     "LEVELS",
     "MANY",
     "MAX_HOT",
-    "OF_PROCESS",
     "STEPS",
     "WINDOW_US",
     "AccountNumbers",

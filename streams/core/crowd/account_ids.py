@@ -10,12 +10,13 @@ One slot holds the account that fell into it last. With `n` slots, an account is
 1 - exp(-m / n) after `m` further accounts. Ids are compared with their number, so none is taken for another one, except
 for two ids of equal number.
 
-Growth: eight bytes a slot, up to 2^21 slots (16 MB). The ids are those that the states have as keys.
+Growth: twelve bytes a slot, up to 2^21 slots (24 MB). The ids are those that the states have as keys.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from array import array
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 FIRST_SLOTS = 1 << 12
@@ -30,46 +31,43 @@ def account_number(account: str) -> int:
 
 
 class AccountNumbers(NamedTuple):
-    """How accounts are numbered. `of` gives the 32-bit number of an account, `all` those of several different ones.
+    """How accounts are numbered. `of` gives the 32-bit number of an account.
 
     `key` tells the key of the numbers from others; it is empty for numbers that mean nothing in another process.
     """
 
     of: Callable[[str], int]
-    all: Callable[[Collection[str]], dict[str, int]]
     key: str
 
 
-def _all_of_process(accounts: Collection[str]) -> dict[str, int]:
-    return {account: hash(account) & 0xFFFF_FFFF for account in accounts}
-
-
-OF_PROCESS: Final = AccountNumbers(account_number, _all_of_process, "")
+OF_PROCESS: Final = AccountNumbers(account_number, "")
 
 
 class AccountIds:
     """The ids of recent accounts. Mutable, used by one thread."""
 
-    def __init__(self, max_slots: int = MAX_SLOTS, number_of: Callable[[str], int] = account_number) -> None:
+    def __init__(self, max_slots: int = MAX_SLOTS) -> None:
         self._max_slots = max_slots
-        self._number_of = number_of
         self._slots: list[str | None] = [None] * min(FIRST_SLOTS, max_slots)
+        self._numbers = array("I", bytes(4 * len(self._slots)))
+        """The number of the account in each slot: to number it once more would take several times as long."""
         self._mask = len(self._slots) - 1
         self._taken = 0
 
     def remember(self, accounts: Sequence[str], hashed: Sequence[int]) -> None:
         """Keep accounts by their numbers."""
-        slots, mask = self._slots, self._mask
+        slots, numbers, mask = self._slots, self._numbers, self._mask
         for account, number in zip(accounts, hashed, strict=True):
             at = number & mask
             if slots[at] != account:
-                slots[at] = account
+                slots[at], numbers[at] = account, number
                 self._taken += 1
                 if self._taken * SPARSE > mask < self._max_slots - 1:
                     slots *= 2  # each account is then in every slot that may be its own
+                    numbers *= 2
                     mask = self._mask = len(slots) - 1
 
     def held(self, hashed: int) -> str | None:
         """The account with this number; None if it is not known any more."""
-        account = self._slots[hashed & self._mask]
-        return account if account is not None and self._number_of(account) == hashed else None
+        at = hashed & self._mask
+        return self._slots[at] if self._numbers[at] == hashed else None

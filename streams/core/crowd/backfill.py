@@ -10,7 +10,7 @@ are not committed.
 has at most as many steps as its ladder until its count falls. Scoring changes no count, so it makes no account wait.
 At most `MAX_WAITING` accounts of a partition wait; further ones are skipped and counted.
 
-**What it takes.** 16 MB for ids (`account_ids`), up to 34 MB for the steps of features, 100 bytes for each account that waits.
+**What it takes.** 24 MB for ids (`account_ids`), up to 34 MB for the steps of features, 100 bytes for each account that waits.
 After a restart the members are known of whom the records of campaigns tell, once the caller has named their accounts.
 """
 
@@ -77,7 +77,7 @@ class Backfill:
         self._stirred.take()  # who showed features before this began is not known
         self._reached = Doorkeeper(MAX_FEATURES)
         self._waiting: dict[int, dict[int, None]] = {}
-        self._ids = AccountIds(number_of=self._number_of)
+        self._ids = AccountIds()
         self._skipped = 0
 
     def remember(self, accounts: Sequence[str], hashed: Sequence[int]) -> None:
