@@ -109,7 +109,7 @@ async def _released(operate: Operate, pause: Pause, by: str) -> Pause:
 async def _obeyed(what: str, change: Pause, operate: Operate, addresses: Addresses) -> tuple[int, float]:
     """How many gates obey the change, and after how many seconds. Raises NotConverged unless all do."""
     waited = await operate.converged(change, OBEY_DEADLINE_S)
-    convergence, unheard = await query_unheard(waited, OBEY_DEADLINE_S)
+    convergence, unheard = await query_unheard(waited, OBEY_DEADLINE_S, await operate.lapsed_gates())
     problem = not_obeyed(what, convergence, unheard, addresses)
     if problem is not None:
         raise problem

@@ -9,14 +9,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
+import pytest
+
 from gate.app.converge import Convergence, GateResult, GateState
 from gate.app.operate import Operate
+from gate.cli import drill
+from gate.cli.addresses import resolve_addresses
 from gate.cli.in_threads import in_threads
 from gate.cli.obedience import convergence_json, query_unheard
 from gate.core.pause.entry import Pause
 from gate.core.pause.scope import Action, Scope
+from gate.errors import NotConverged
 from gate.local.free_port import free_port
 from gate.ports.boards import Acknowledgement
+from gate.records.pause import fingerprint
 from gate.stores.memory.boards import MemoryBoardStore
 from tests.pages import page
 from tests.waiting import eventually
@@ -185,6 +191,27 @@ async def test_so_many_calls_as_may_run_at_once_and_one_that_does_not_end_holds_
     assert results == [1] * 20
     assert most == 2
     assert late == [None, True]
+
+
+async def test_a_drill_fails_at_a_gate_that_was_silent_and_still_decides_as_a_pause_does() -> None:
+    class Hour:
+        at_us = 1_800_000_000_000_000
+
+        def now_us(self) -> int:
+            return self.at_us
+
+    clock = Hour()
+    store = MemoryBoardStore(clock)
+    operate = Operate(store, lambda: "p-1")
+    with answering(of("g-cut-off", "d-6", ["p-0@6"])) as url:
+        await store.acknowledge(Acknowledgement("g-cut-off", url, 6, 0, boot="b-1"))
+        clock.at_us += 10 * 60_000_000
+        change = await operate.pause(Scope(frozenset(("canary",))), Action.STOP, "drill", "", "ann", 60_000_000)
+        obeys = Acknowledgement("g-live", "http://g-live", change.rev, 0, latest=(fingerprint(change),))
+        await store.acknowledge(obeys)
+
+        with pytest.raises(NotConverged, match=r"1 of 2 gates .*g-cut-off"):
+            await drill._obeyed("the drill", change, operate, resolve_addresses(environ={}))
 
 
 async def test_the_lapsed_gates_are_those_of_the_last_hour_that_neither_left_nor_came_back() -> None:
