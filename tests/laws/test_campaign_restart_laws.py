@@ -9,7 +9,7 @@ from datetime import timedelta
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from streams.core.campaigns import Campaigns
+from streams.core.campaigns import VISIBLE, Campaigns
 from streams.core.crowd import Backfill, Crowd, account_number
 from streams.pipeline.effects import CampaignCounts, CrowdCounts
 from streams.pipeline.hashes import Hashes, account_numbers
@@ -126,6 +126,7 @@ class Cluster:
 
 showing = st.tuples(st.integers(0, 23), st.integers(1, 3))
 batches = st.lists(st.lists(showing, min_size=1, max_size=16), min_size=2, max_size=5)
+FEW = [[(0, 1)], [(1, 3)]]
 WAVE = [[(2 * n, 3) for n in range(8)], [(2 * n + 1, 3) for n in range(8)]]
 AFTER = [[(0, 1)], [(16, 3), (18, 3), (20, 3)], [(1, 2), (3, 1)]]
 
@@ -143,13 +144,15 @@ def run(cluster: Cluster, before: list[list[Upload]], after: list[list[Upload]],
 
 
 def visible(batches: list[list[Upload]]) -> list[list[Upload]]:
-    """The same batches behind one in which each partition has more members of both campaigns than it must publish."""
-    return [[(n, 3) for n in range(24, 24 + 4 * PARTITIONS)], *batches]
+    """The same batches behind one with which both campaigns are visible, though few of their members are in one partition."""
+    in_one = [(24 + PARTITIONS * n, 3) for n in range(VISIBLE)]
+    return [[*in_one, (25, 3)], *batches]
 
 
 @given(batches, batches, st.sampled_from([1, 2]), st.sampled_from(["restart", "move"]))
 @example(WAVE, AFTER, 1, "restart")
 @example(WAVE, AFTER, 2, "move")
+@example(FEW, AFTER, 2, "restart")
 @settings(max_examples=40, deadline=None)
 def test_scores_and_states_after_a_change_of_hands_are_those_without_one(
     before: list[list[Upload]], after: list[list[Upload]], workers: int, change: str

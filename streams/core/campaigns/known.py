@@ -106,6 +106,7 @@ class KnownCampaigns:
                 continue
             (sighting or self.sighted(feature, *describe(feature))).count(counts)
             if before < visible <= counts[0]:
+                crowd.publish_all(*feature)
                 for _, account in crowd.members(*feature):
                     self.join(account, (feature,))
 

@@ -13,6 +13,7 @@ the earlier owner with its own counts, so no count falls below a published one, 
 
 **What is missing.** Counts are lower bounds; no rule below counts an account twice.
 - Counts up to the floor (3; of devices 1, of names 2) are not published: the sum is short by at most floor × partitions.
+  Once a campaign is visible in a worker, all counts of that worker's partitions are published with their next batches.
 - A worker that restarts or takes a partition over knows the old count but not its members. It cannot distinguish new
   accounts from these members, so the larger of both numbers counts: after `k` hand-overs within a window the count is
   at least 1 / (k + 1) of the truth. It is exact again when the accounts have shown the feature to the new owner. Records

@@ -35,6 +35,8 @@ from streams.core.crowd.tails import Tails, believed
 
 PARTITIONS = 1 << 32
 """Tells a partition, whose count may open a day, from an account."""
+MAX_WITHOUT_FLOOR = 1 << 14
+"""Features of which every count is published; the oldest makes room."""
 MANY = 32
 """Accounts of a batch from which it costs less to look at all of them together."""
 
@@ -65,6 +67,7 @@ class Crowd:
         }
         self._around = tuple([self._tables[kind] for kind in (IP, DEVICE, CONTENT, HOST)])
         self._changed: dict[int, set[Feature]] = {}
+        self._without_floor: dict[Feature, None] = {}
         self._readers: list[Stirred] = []
 
     @property
@@ -216,9 +219,20 @@ class Crowd:
             return []
         self._changed[partition] = set()
         tables = self._tables
-        above = [one for one in changed if tables[one[0]].may_be_published(partition, one[1])]
-        taken = ((self._published(partition, kind, value), tables[kind].floor) for kind, value in sorted(above))
+        low = self._without_floor
+        above = [one for one in changed if one in low or tables[one[0]].may_be_published(partition, one[1])]
+        taken = ((self._published(partition, *one), 0 if one in low else tables[one[0]].floor) for one in sorted(above))
         return [count for count, floor in taken if count.count > floor]
+
+    def publish_all(self, kind: int, value: int) -> None:
+        """Publish every partition's count of the feature from now on, however few accounts it has."""
+        low = self._without_floor
+        if (kind, value) not in low and len(low) >= MAX_WITHOUT_FLOOR:
+            del low[next(iter(low))]
+        low[kind, value] = None
+        for partition, _ in self.members(kind, value):
+            if partition in self._changed:
+                self._changed[partition].add((kind, value))
 
     def give_back(self, partition: int, counts: Iterable[CrowdCount]) -> None:
         """Return counts that were taken and not committed: the next take includes their values of then."""
@@ -314,6 +328,8 @@ class Crowd:
                     table.noted[value] = one & WHO_AND_HOW
                 return
             changed = table.knock(value, one)
+            if not changed and value in table.heard_of and (kind, value) in self._without_floor:
+                changed = True  # the only one here of a campaign elsewhere
         elif len(row) >= FULL and value << 16 | partition in table.settled:
             return
         else:
