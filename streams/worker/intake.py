@@ -39,8 +39,8 @@ log = logging.getLogger("upload_gate.worker")
 BATCH_RECORDS = 8_000
 """Most events of a batch: the more, the more of them are of one account, which is scored and written once a batch."""
 FETCH_BYTES = 3 << 20
-"""Most bytes of a batch: 7,000 plain events. Two thirds of them take 12 to 27 MB less memory, and for 1,000 busy accounts 2 to
-29 % more CPU in three pairs of runs; for 100,000 accounts the CPU did not differ beyond the noise."""
+"""Most bytes of a batch: 7,000 plain events. Two thirds of them take 12 to 27 MB less memory, and more CPU for 1,000 busy
+accounts, but not for 100,000."""
 FEW_RECORDS = 500
 IDLE_POLL_MS = 200
 BUSY_POLL_MS = 5  # a partition that gets free is not read before the current poll ends
