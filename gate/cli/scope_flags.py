@@ -10,10 +10,11 @@ from typing import Final
 
 from gate.cli.output import counted, say
 from gate.core.duration import DAY_US, parse_duration_us
-from gate.core.fields.ids import identity
+from gate.core.fields.ids import MAX_ID_BYTES, identity
 from gate.core.fields.labels import fold_country, fold_label
 from gate.core.fields.reasons import Unusable
 from gate.core.fields.sentinels import NO_IDS
+from gate.core.fields.text import is_hidden
 from gate.core.pause.scope import NAMED_ACCOUNTS, Exemption, Scope
 from gate.errors import OperatorError, file_problem
 from gate.records.pause import MAX_ACCOUNTS
@@ -21,6 +22,8 @@ from gate.records.pause import MAX_ACCOUNTS
 MAX_LIST_BYTES: Final = 16 << 20
 MAX_LENGTH_US: Final = 30 * DAY_US
 """The longest time from now that `pause` and `extend` take."""
+SHOWN_CHARS: Final = 64
+"""So much of a wrong id a complaint shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +86,7 @@ def accounts_in(file: Path) -> frozenset[str]:
                 f"the list of accounts {file} is longer than {MAX_LIST_BYTES} bytes",
                 f"at most {MAX_ACCOUNTS} ids go into one pause: split it",
             )
-        lines = data.decode("utf-8-sig").splitlines()
+        lines = re.split(r"[\r\n]", data.decode("utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:
         raise OperatorError(
             f"the list of accounts {file} cannot be read: {file_problem(error)}", "give a file of one id a line"
@@ -98,8 +101,12 @@ def accounts_in(file: Path) -> frozenset[str]:
         raise OperatorError(
             f"the list of accounts {file} holds {len(found)} ids", f"at most {MAX_ACCOUNTS} go into one pause: split it"
         )
-    if any(not id_.isprintable() or len(id_) > 256 for id_ in found):
-        raise OperatorError(f"an id in {file} is too long or cannot be shown", "correct the file")
+    refused = sorted(id_ for id_ in found if is_hidden(id_) or len(id_) > MAX_ID_BYTES)
+    if refused:
+        raise OperatorError(
+            f"an id in {file} is longer than {MAX_ID_BYTES} or has a character that cannot be shown: {refused[0][:SHOWN_CHARS]}",
+            "correct the file",
+        )
     say(
         *(
             f"warning: no upload can have the account id {id_} of {file}, so it holds nobody"

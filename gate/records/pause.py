@@ -23,6 +23,7 @@ from typing import Any, Final
 import msgspec
 
 from gate.core.duration import DAY_US
+from gate.core.fields.text import is_hidden
 from gate.core.pause.entry import Extra, Pause, Proposal
 from gate.core.pause.ramp import MAX_RAMP_US
 from gate.core.pause.scope import NOBODY, Exemption, PauseMode, Scope
@@ -349,13 +350,19 @@ def _check_scope(scope: ScopeDocument | ExemptionDocument, place: str) -> None:
         if len(values) > most:
             raise out_of_bounds(f"{place}.{name}", f"has more than {most} values")
         for value in values:
-            _check_name(value, f"{place}.{name}", MAX_NAME)
+            # of accounts, what checks accept: an id with a character of a newer Unicode would keep a list from being paused
+            cannot_be_shown = is_hidden(value) if name == "accounts" else not value.isprintable()
+            _check_text(value, f"{place}.{name}", MAX_NAME, cannot_be_shown)
 
 
 def _check_name(value: str, place: str, longest: int) -> None:
+    _check_text(value, place, longest, not value.isprintable())
+
+
+def _check_text(value: str, place: str, longest: int, cannot_be_shown: bool) -> None:
     if not value or len(value) > longest:
         raise out_of_bounds(place, f"is empty or longer than {longest}")
-    if not value.isprintable():
+    if cannot_be_shown:
         raise out_of_bounds(place, "has a character that cannot be shown")
 
 
