@@ -1,7 +1,8 @@
 """The certificate, key and authorities of the port for checks, read again when their files change.
 
 A connection gets what is in force when its handshake begins; those that are open keep what they have. Files that cannot be
-used change nothing, as while a renewal has replaced one of two, and the log says so.
+used change nothing, as while a renewal has replaced one of two, and the log says so. A client whose authority was taken out
+cannot resume a session that began before: with certificates of clients there are no tickets, and older sessions end.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
+import time
 from pathlib import Path
 from typing import Final
 
@@ -29,12 +31,19 @@ class CertificatesInForce:
         self._files = files
         self._read = self._seen = _stamps(files)
         self._current = tls_context(files)
+        self._changed_s = 0
+        """When the files in force were read, in seconds since 1970; 0 for those of the start."""
         self.context = tls_context(files)
         self.context.sni_callback = self._choose
 
-    def _choose(self, connection: ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> None:
-        """Called at the begin of each handshake, whether the client names a host or not."""
+    def _choose(self, connection: ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> int | None:
+        """Called at the begin of each handshake, whether the client names a host or not. Returns an alert that ends it."""
+        if self._files.client_ca is not None and connection.session_reused:
+            session = connection.session
+            if session is None or session.time <= self._changed_s:
+                return ssl.ALERT_DESCRIPTION_ACCESS_DENIED  # the client forgets the session, and begins a new one
         connection.context = self._current
+        return None
 
     async def watch(self, every_s: float = READ_EVERY_S) -> None:
         """Look at the files every `every_s` seconds, until cancelled."""
@@ -54,6 +63,7 @@ class CertificatesInForce:
         except SettingInvalid as error:
             log.warning("the changed certificates are not in force, those from before stay: %s", error)
         else:
+            self._changed_s = int(time.time())
             log.warning("the changed certificates of %s are in force", self._files.cert)
 
 
@@ -65,6 +75,8 @@ def tls_context(files: TlsFiles) -> ssl.SSLContext:
         if files.client_ca is not None:
             context.load_verify_locations(files.client_ca)
             context.verify_mode = ssl.CERT_REQUIRED
+            context.options |= ssl.OP_NO_TICKET
+            context.num_tickets = 0
     except (OSError, ssl.SSLError) as error:
         raise unusable(error) from None
     return context

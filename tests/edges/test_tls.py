@@ -6,6 +6,7 @@ import asyncio
 import http.client
 import json
 import signal
+import socket
 import ssl
 from pathlib import Path
 
@@ -193,6 +194,40 @@ async def test_clients_are_asked_for_certificates_of_the_renewed_authorities(
         after = [await lets_in(port, name) for name in ("ours", "other")]
 
     assert (before, after) == ([True, False], [False, True])
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_a_client_of_an_authority_that_was_taken_out_cannot_resume_its_session(
+    tmp_path: Path, certificates: Path, version: ssl.TLSVersion
+) -> None:
+    authorities = tmp_path / "clients.pem"
+    authorities.write_bytes((certificates / "ours-ca.pem").read_bytes())
+    in_force = CertificatesInForce(TlsFiles(certificates / "ours.pem", certificates / "ours.key", authorities))
+    client = ssl.create_default_context(cafile=certificates / "ours-ca.pem")
+    client.load_cert_chain(certificates / "ours.pem", certificates / "ours.key")
+    client.maximum_version = version
+
+    def greeted(port: int, session: ssl.SSLSession | None) -> tuple[bytes, ssl.SSLSession | None]:
+        with socket.create_connection(("127.0.0.1", port), 5) as plain:
+            try:
+                with client.wrap_socket(plain, server_hostname="127.0.0.1", session=session) as connection:
+                    return connection.recv(1), connection.session
+            except (ssl.SSLError, ConnectionError):
+                return b"", None
+
+    def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b".")
+        writer.close()
+
+    async with await asyncio.start_server(greet, "127.0.0.1", 0, ssl=in_force.context) as server:
+        port = server.sockets[0].getsockname()[1]
+        before, session = await asyncio.to_thread(greeted, port, None)
+        authorities.write_bytes((certificates / "other-ca.pem").read_bytes())
+        for _ in range(2):
+            await in_force.look()
+        after, _ = await asyncio.to_thread(greeted, port, session)
+
+    assert (before, after) == (b".", b"")
 
 
 async def test_a_client_that_begins_no_handshake_is_not_kept_for_longer_than_a_request(
