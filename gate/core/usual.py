@@ -53,12 +53,7 @@ def usual_decisions(
         if risk is _UNUSUAL:
             decisions.append(None)
             continue
-        decisions.append(
-            Decision(  # as `_allowed` does, without a call for each
-                take.upload_id, take.account, class_, _ALLOW, _DEFAULT, "allow", None, None, policy_hash, board_rev, risk,
-                (), (), None, True, judged.room, judged.now_us,
-            )
-        )  # fmt: skip
+        decisions.append(_allowed(take, judged, risk, board_rev, policy_hash))
         classes.append(class_)
         if remembers:
             remember(take.account, judged.standing)
