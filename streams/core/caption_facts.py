@@ -39,12 +39,10 @@ def fold_caption(facts: Facts, caption: CaptionNumbers) -> None:
         kept.marks = (kept.marks + marks)[-_RING_BYTES:]
     else:
         _fold_known_marks(kept, marks)
-    ring = kept.skeletons
-    at = ring.find(skeleton)
-    if at >= 0 and (at % MARK_BYTES == 0 or holds(ring, skeleton)):  # most captions are built like one before
+    if holds(kept.skeletons, skeleton):
         kept.skeleton_repeats += 1
     else:
-        kept.skeletons = (ring + skeleton)[-_SKELETON_BYTES:]
+        kept.skeletons = (kept.skeletons + skeleton)[-_SKELETON_BYTES:]
     kept.chars += chars
     kept.char_squares += chars * chars
     kept.spaces += spaces

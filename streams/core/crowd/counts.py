@@ -32,6 +32,7 @@ from streams.core.crowd.stirred import Feature, Stirred
 from streams.core.crowd.table import ACCOUNTS, MAX_READY, CrowdTable, Values
 from streams.core.crowd.table import ESTABLISHED as OF_THEM
 from streams.core.crowd.tails import Tails, believed
+from streams.core.rings import holds
 
 PARTITIONS = 1 << 32
 """Tells a partition, whose count may open a day, from an account."""
@@ -277,7 +278,7 @@ class Crowd:
             if row is None:
                 table.knock(value, one)
                 added.append(one)
-            elif row.find(one.to_bytes(SIZE, "big")) & 7 and table.own.note(value, row, one):  # -1 is odd, too
+            elif not holds(row, one.to_bytes(SIZE, "big")) and table.own.note(value, row, one):
                 added.append(one)
         if added:
             table.totals.pop(value, None)
