@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from gate.core.duration import UNIT_US
+from gate.core.terminal import terminal_safe
 from streams.core.features import FEATURES, PLACE
 from streams.core.scorecard import UNIT, AbuseKind, Monotone, Scorecard, Term
 
 
 def scorecard_text(card: Scorecard, about: Sequence[str] = ()) -> str:
     """The file, with `about` as comments at its top. A comment may name files, so what no comment can hold is escaped."""
-    lines = [f"# {_printable(line)}".rstrip() for line in about]
+    lines = [f"# {terminal_safe(line)}".rstrip() for line in about]
     lines += [
         "version = 2",
         f"base_rate = {card.base_rate!r}",
@@ -27,10 +28,6 @@ def scorecard_text(card: Scorecard, about: Sequence[str] = ()) -> str:
     for term in card.terms:
         lines += ["", *_term(term)]
     return "\n".join(lines) + "\n"
-
-
-def _printable(text: str) -> str:
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 def _term(term: Term) -> list[str]:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from streams.core.models.link_model import LinkText, read_link
 from streams.core.weblinks import WebLinks, host
-from streams.lab.packed import UNREADABLE, opened
+from streams.lab.packed import UNREADABLE, opened, why_unreadable
 from streams.lab.rows import ABUSIVE, BENIGN, MAX_TIME_S, RowInvalid, read_rows
 from streams.lab.unread_fields import UnreadFields
 
@@ -109,4 +109,4 @@ def _lines(file: Path) -> Iterator[str]:
             while raw := source.readline(MAX_LINE):
                 yield raw.decode("utf-8-sig", "replace")
     except UNREADABLE as error:
-        raise RowInvalid(file, None, f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
+        raise RowInvalid(file, None, f"cannot be read: {why_unreadable(error)}") from None

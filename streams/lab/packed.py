@@ -16,6 +16,11 @@ UNREADABLE: Final = (OSError, EOFError, zlib.error)
 """What reading from an opened file raises where the file cannot be read or is damaged."""
 
 
+def why_unreadable(error: Exception) -> str:
+    """Why a file could not be read, by one of the errors of UNREADABLE."""
+    return getattr(error, "strerror", None) or str(error)
+
+
 @contextmanager
 def opened(file: Path) -> Iterator[gzip.GzipFile | BufferedReader]:
     """The file's bytes, unpacked. Raises OSError, and FileInvalid for a pipe: commands read a file more than once."""

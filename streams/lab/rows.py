@@ -29,7 +29,7 @@ from gate.core.media import Media
 from gate.core.request import CheckRequest
 from gate.errors import FileInvalid
 from gate.records.complaints import plain_complaint
-from streams.lab.packed import UNREADABLE, opened
+from streams.lab.packed import UNREADABLE, opened, why_unreadable
 from streams.lab.unread_fields import UnreadFields
 
 MAX_ROW_BYTES = 1 << 20
@@ -277,8 +277,7 @@ def read_rows(file: Path, any_account: bool = False, fields: UnreadFields | None
                 if not refused.count:
                     yield line, row
     except UNREADABLE as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise RowInvalid(file, line + 1 if line else None, f"cannot be read: {reason}") from None
+        raise RowInvalid(file, line + 1 if line else None, f"cannot be read: {why_unreadable(error)}") from None
     refused.tell()
 
 
