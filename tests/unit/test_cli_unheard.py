@@ -30,6 +30,13 @@ from tests.waiting import eventually
 CHANGE = Pause("p-1", 7, Scope(), Action.STOP, "raid", "", "ann", None, 2_000_000_000_000_000)
 
 
+class Clock:
+    at_us = 1_800_000_000_000_000
+
+    def now_us(self) -> int:
+        return self.at_us
+
+
 @contextmanager
 def answering(body: object) -> Iterator[str]:
     with page(lambda _: (200, json.dumps(body).encode())) as url:
@@ -194,13 +201,7 @@ async def test_so_many_calls_as_may_run_at_once_and_one_that_does_not_end_holds_
 
 
 async def test_a_drill_fails_at_a_gate_that_was_silent_and_still_decides_as_a_pause_does() -> None:
-    class Hour:
-        at_us = 1_800_000_000_000_000
-
-        def now_us(self) -> int:
-            return self.at_us
-
-    clock = Hour()
+    clock = Clock()
     store = MemoryBoardStore(clock)
     operate = Operate(store, lambda: "p-1")
     with answering(of("g-cut-off", "d-6", ["p-0@6"])) as url:
@@ -215,13 +216,7 @@ async def test_a_drill_fails_at_a_gate_that_was_silent_and_still_decides_as_a_pa
 
 
 async def test_the_lapsed_gates_are_those_of_the_last_hour_that_neither_left_nor_came_back() -> None:
-    class Hour:
-        at_us = 1_800_000_000_000_000
-
-        def now_us(self) -> int:
-            return self.at_us
-
-    clock = Hour()
+    clock = Clock()
     store = MemoryBoardStore(clock)
     await store.acknowledge(Acknowledgement("g-long-gone", "http://g", 1, 0, boot="b-1"))
     clock.at_us += 59 * 60_000_000
