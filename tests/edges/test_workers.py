@@ -66,7 +66,8 @@ def free_ports(count: int) -> int:
 
 @contextmanager
 def workers(state: Path, count: int, redis: str, **more: str) -> Iterator[Workers]:
-    port, metrics, admin = free_ports(1), free_ports(count + 1), free_ports(count)
+    port = free_ports(1 + (count + 1) + count)  # of one row: of three rows one might hold a port of another
+    metrics, admin = port + 1, port + 1 + count + 1
     environment = {
         **os.environ, "UPLOAD_GATE_STATE": str(state), "UPLOAD_GATE_REDIS": redis, "UPLOAD_GATE_SALT": "s",
         "UPLOAD_GATE_PORT": str(port), "UPLOAD_GATE_ADMIN_PORT": str(admin), "UPLOAD_GATE_METRICS_PORT": str(metrics),
