@@ -40,9 +40,10 @@ MARK_EVERY_US: Final = 60_000_000
 
 @dataclass(frozen=True, slots=True)
 class BoardProof:
-    """The proof that a board is in force. `latest` holds the fingerprints of its newest pauses, the newest first, `lifted` the
-    newest pauses of it that the host's break-glass file lifts, so that a change of one of them is among both. It `is_known`
-    unless nobody has told the gate a board yet."""
+    """The proof that a board is in force.
+
+    `latest` holds the fingerprints of its newest pauses, the newest first. `lifted` holds the newest of its pauses that the
+    host's break-glass file lifts. `is_known` is false until a server or a snapshot has given the gate a board."""
 
     rev: int
     digest: str

@@ -97,8 +97,9 @@ def explain(
 
 
 def _override(addresses: Addresses, account: str) -> tuple[Override | None, int]:
-    """The account's override, which goes before its score, and the clock by which it ends; None, with a warning, if it cannot
-    be read."""
+    """The account's override, which takes precedence over its score, and the clock of Redis, by which it ends.
+
+    None, with a warning, if it cannot be read."""
     try:
         return override_of(addresses, account)
     except UploadGateError as error:

@@ -36,13 +36,13 @@ _HELP: Final = {
     "links": "Link that the upload carries; repeat it for several.",
 }
 _NAMES: Final = {"account.id": ("--account",), "account.class": ("--class", "-c"), "links": ("--link",)}
-"""Names of options that are not the last part of their field's."""
+"""The options whose name is not the last part of the field's name."""
 _TYPES: Final[dict[FieldKind, Any]] = {FieldKind.SIZE: int, FieldKind.FLAG: bool, FieldKind.LINKS: list[str]}
 _KIND: Final = "image"
 
 
 class UploadFlags(NamedTuple):
-    """What was typed, by the names of the fields; without those that were not."""
+    """The options that were typed, by the names of their fields."""
 
     fields: dict[str, object]
 
@@ -52,7 +52,7 @@ class UploadFlags(NamedTuple):
         return str(self.fields["account.id"])
 
     def document(self, upload_id: str) -> dict[str, object]:
-        """The body of a check. `upload_id` is that of an upload for which none was typed."""
+        """The body of a check, with `upload_id` if none was typed."""
         return document({UPLOAD_ID: upload_id, **self.fields})
 
 

@@ -237,9 +237,10 @@ class Partitions:
         return self._knows_others() and partition is not None and acts(partition.behind, self._act_within_records)
 
     async def prepare(self, owner: Owner) -> None:
-        """See Around. Waits for the counts and campaigns of all partitions, so that no account's first score lacks its own.
+        """See Around. Waits for the counts and campaigns of all partitions, so that no account's first score lacks them.
 
-        Waits only for a few seconds, since a score without them is better than none, and not where there is no account.
+        Waits at most HEAR_WITHIN_S seconds, since a score without them is better than none, and not at all if the partition has
+        no account.
         """
         states = owner.accounts.states
         with contextlib.suppress(TimeoutError):
