@@ -112,6 +112,15 @@ def test_a_gate_that_does_not_obey_is_named_with_its_revision() -> None:
     assert convergence_json(result, [])["accepted_to_obeyed_seconds"] is None
 
 
+@pytest.mark.parametrize(("gates", "said"), [(1, "the only gate does not obey it"), (3, "none of 3 gates obeys it")])
+def test_where_no_gate_obeys_that_is_said_in_plain_words(gates: int, said: str) -> None:
+    late = tuple(obeying(f"g-{number}", 41, None) for number in range(gates))
+
+    error = not_obeyed("pause p-1", Convergence(CHANGE, late, seconds=5.0), [], HERE)
+
+    assert f"pause p-1 is written (rev 42), but {said} after 5.0 s; not: g-0" in str(error)
+
+
 def test_a_gate_that_nobody_hears_is_not_accounted_for() -> None:
     result = Convergence(CHANGE, (obeying("g-1", 42, 0.1),), seconds=0.1)
     unheard = [Acknowledgement("g-2", "http://g-2", 41, NOON_US)]
