@@ -206,7 +206,7 @@ class BoardKeeper:
         self._kept = board
         if self._told:
             self._told = False
-            self._say(f"the board's snapshot is written to {self._snapshot.path} again")
+            self._say(f"the snapshot of the pauses is written to {self._snapshot.path} again")
         return True
 
     def _mark_is_old(self) -> bool:
@@ -233,8 +233,8 @@ class BoardKeeper:
             self._told = True
             self._failed()
             self._say(
-                f"the board's snapshot cannot be written to {self._snapshot.path} ({problem}); "
-                "the board is obeyed, and a restart without the store would lose it"
+                f"the snapshot of the pauses cannot be written to {self._snapshot.path} ({problem}); "
+                "this gate obeys the pauses, but would lose them in a restart without Redis and Kafka"
             )
         return False
 

@@ -91,7 +91,7 @@ def explain(
         if problem is None:
             result(*([_without_score(account)] if score is None else score_lines(score, texts, _now_us())))
         result(*([] if override is None else [f"override: {sentence(account, override, redis_us)}"]))
-        result(*(f"may be met by {pause}" for pause in pauses))
+        result(*(f"may be held by {pause}" for pause in pauses))
     if problem is not None:
         raise problem
 

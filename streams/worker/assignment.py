@@ -270,7 +270,9 @@ class Partitions:
     def opened(self, partition: int, owner: Owner, records: int) -> None:
         """See Around."""
         self._kafka.up()
-        log.info("partition %d is ours from %d, %d changelog records read", partition, owner.next, records)
+        log.info(
+            "partition %d: this worker reads from offset %d, after %d changelog records", partition, owner.next, records
+        )
         self._tell(partition, owner)
         mark = owner.accounts.mark
         if mark is not None and mark.salt not in ("", self.where.salt_mark):
