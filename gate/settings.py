@@ -32,7 +32,7 @@ SALT_FILE: Final = "salt"
 """The file of the state directory in which `up` keeps its salt."""
 
 DOCUMENTED: Final[Mapping[str, str]] = {
-    "STATE": "directory for what a process keeps on disk: the board's last snapshot, the break-glass file",
+    "STATE": "directory for what a process keeps on disk: the last snapshot of the pauses, the break-glass file",
     "REDIS": "URL of the Redis that all gates and workers share: redis://host:port/db, rediss:// with TLS, "
     "redis+sentinel://host:port,host:port/service, or redis+cluster://host:port,host:port",
     "KAFKA": "bootstrap servers, host:port,host:port; with TLS and a login "

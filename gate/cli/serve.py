@@ -12,7 +12,7 @@ import typer
 
 PolicyFlag = Annotated[
     Path | None,
-    typer.Option("--policy", help="Policy file, or a preset (calm, raid, closed); the packaged one otherwise."),
+    typer.Option("--policy", help="Policy file, or a preset (calm, raid, closed); the shipped one otherwise."),
 ]
 
 

@@ -122,8 +122,8 @@ def _other_salts(running: Sequence[Acknowledgement]) -> tuple[str, ...]:
         return ()
     names = ", ".join(sorted(by_salt.values())[:NAMED])
     return (
-        f"gates have different UPLOAD_GATE_SALTs, such as {names}: each counts networks and devices apart, and refuses reports "
-        "by the reservation of another",
+        f"gates have different UPLOAD_GATE_SALTs, such as {names}: each counts networks and devices by itself, and refuses "
+        "reports by a reservation of another. Give all gates the same salt",
     )
 
 

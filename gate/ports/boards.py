@@ -54,7 +54,7 @@ class Acknowledgement:
 
     @property
     def salt_differs(self) -> bool:
-        """True where the gate makes other pseudonyms than the workers: what these say of devices and networks meets nobody."""
+        """True if the workers hash under another salt: the gate recognises none of the devices and networks they publish."""
         return bool(self.salt and self.workers_salt) and self.salt != self.workers_salt
 
     @property

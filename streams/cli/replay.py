@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 PROGRESS_EVERY_S = 5.0
 _PLAINER = {
     "abusive_accounts_met": "abusive accounts reviewed, challenged or refused",
-    "benign_accounts_met": "benign accounts reviewed, challenged or refused",
+    "benign_accounts_met": "honest accounts reviewed, challenged or refused",
     "abusive_accounts_met_or_next": "abusive ones, with their next upload",
-    "benign_accounts_met_or_next": "benign ones, with their next upload",
+    "benign_accounts_met_or_next": "honest ones, with their next upload",
     "auc": "AUC of last risks",
     "recall_at_1pct_fpr": "recall at 1 % false positives",
     "synthetic_times": "times made up, as rows have none",

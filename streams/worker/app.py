@@ -181,7 +181,7 @@ async def _resources(
     log.info("%s", models_line(models))
     if settings.salt_is_default:
         log.warning(
-            "UPLOAD_GATE_SALT is not set: hashes of addresses and devices can be turned back; set one secret for all "
+            "UPLOAD_GATE_SALT is not set: hashes of addresses and devices can be reversed; set one secret for all "
             "workers and gates"
         )
     with few_collections(), _metrics(settings, registry):

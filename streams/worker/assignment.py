@@ -237,9 +237,10 @@ class Partitions:
         return self._knows_others() and partition is not None and acts(partition.behind, self._act_within_records)
 
     async def prepare(self, owner: Owner) -> None:
-        """See Around. Waits for the counts and campaigns of all partitions, so that no account's first score lacks its own.
+        """See Around. Waits for the counts and campaigns of all partitions, so that no account's first score lacks them.
 
-        Waits only for a few seconds, since a score without them is better than none, and not where there is no account.
+        Waits at most HEAR_WITHIN_S seconds, since a score without them is better than none, and not at all if the partition has
+        no account.
         """
         states = owner.accounts.states
         with contextlib.suppress(TimeoutError):
@@ -269,7 +270,9 @@ class Partitions:
     def opened(self, partition: int, owner: Owner, records: int) -> None:
         """See Around."""
         self._kafka.up()
-        log.info("partition %d is ours from %d, %d changelog records read", partition, owner.next, records)
+        log.info(
+            "partition %d: this worker reads from offset %d, after %d changelog records", partition, owner.next, records
+        )
         self._tell(partition, owner)
         mark = owner.accounts.mark
         if mark is not None and mark.salt not in ("", self.where.salt_mark):

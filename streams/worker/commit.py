@@ -65,7 +65,7 @@ class Misplaced(UploadGateError):
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """The cluster, the topics and the consumer group that owners work in. `salt_mark` tells the salt of hashes from others
+    """The cluster, the topics and the consumer group that owners work in. `salt_mark` identifies the salt of hashes
     (`gate.core.pseudonym.salt_mark`); it is empty where that does not matter."""
 
     bootstrap: str

@@ -59,7 +59,7 @@ class MakesRecords(Protocol):
 
 
 class HotFactRecords:
-    """Makes the records of changed hot facts. No I/O; used by one thread. `salt_mark` tells the salt of the hashes."""
+    """Makes the records of changed hot facts. No I/O; used by one thread. `salt_mark` identifies the salt of the hashes."""
 
     def __init__(self, crowd: Crowd, scorecard: Scorecard, partitions: int, salt_mark: str = "") -> None:
         self._crowd = crowd

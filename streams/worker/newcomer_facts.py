@@ -22,7 +22,7 @@ Record = tuple[bytes, bytes | None]
 
 
 class NewcomerRecords:
-    """Makes the records. No I/O; used by one thread. `crowd` knows the day, `salt_mark` tells the worker's salt."""
+    """Makes the records. No I/O; used by one thread. `crowd` knows the day, `salt_mark` identifies the worker's salt."""
 
     def __init__(self, crowd: Crowd, scorecard: Scorecard, salt_mark: str = "") -> None:
         self._salt_mark = salt_mark

@@ -174,7 +174,7 @@ class Around(Protocol):
         ...
 
     async def prepare(self, owner: Owner) -> None:
-        """Learn of an open owner's accounts what their first scores need."""
+        """Get ready what the first scores of an open owner's accounts need."""
         ...
 
     def close(self, owner: Owner) -> None:

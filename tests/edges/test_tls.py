@@ -158,7 +158,7 @@ async def test_a_renewed_certificate_is_in_force_without_a_restart_and_a_half_re
 
     assert issuers == ["ours", "ours", "", "", "other"]
     assert [record.getMessage().split(",")[0].split(" of ")[0] for record in caplog.records] == [
-        "the changed certificates are not in force",
+        "the changed certificates cannot be used",
         "the changed certificates",
     ]
 

@@ -414,9 +414,9 @@ def test_without_redis_explain_shows_the_pauses_that_the_gate_at_hand_obeys(
     out, err = capsys.readouterr()
     assert ended == 1
     assert [line.split(":")[0] for line in out.splitlines()] == [
-        "may be met by file-1",
-        "may be met by p-1",
-        "may be met by p-3",
+        "may be held by file-1",
+        "may be held by p-1",
+        "may be held by p-3",
     ]
     assert "from the host's break-glass file" in out.splitlines()[0]
     assert "cannot be reached" in err
@@ -447,9 +447,9 @@ def test_explain_names_pauses_by_score_that_hold_an_account_only_on_a_hot_device
     ended = cli.run(["explain", "a-1", "--state", str(tmp_path), "--redis", redis_url])
 
     out, _ = capsys.readouterr()
-    (line,) = [line for line in out.splitlines() if line.startswith("may be met")]
+    (line,) = [line for line in out.splitlines() if line.startswith("may be held")]
     assert ended == 0
-    assert line.startswith("may be met by p-3: ")
+    assert line.startswith("may be held by p-3: ")
     assert line.endswith(explain.ONLY_WHERE_HOT)
 
 

@@ -170,8 +170,9 @@ class KafkaBoardStore:
         return at_us
 
     async def now_us(self) -> int:
-        """See BoardStore. The broker's time of the last record, and what has passed since. A record is written for it where none
-        has come just now; a user who may not do so goes by those of before.
+        """See BoardStore. The broker's time of the last record, plus the time that has passed since.
+
+        If no record has come in the last moments, it writes one; a user who may not write goes by the earlier ones.
 
         Gates judge by Redis' clock where they know it, and its host's may be another one than the broker's.
         """
