@@ -20,7 +20,7 @@ from aiokafka.errors import IllegalStateError, KafkaError
 from mode import Service
 
 from gate.errors import ForeignCluster, StoreUnavailable, TopicUnfit
-from gate.stores.kafka.client import connected
+from gate.stores.kafka.client import closed, connected
 from gate.stores.kafka.connection import connection
 from gate.stores.kafka.topic_settings import require_partitions, unlike
 from gate.stores.kafka.topics import declare, require_answer
@@ -164,15 +164,15 @@ class Intake(Service):
                 await connected(consumer)
                 await self._cluster.require()
             except TopicUnfit:
-                await consumer.stop()
+                await closed(consumer.stop())
                 raise
             except (KafkaError, StoreUnavailable, OSError, TimeoutError) as error:
                 self._kafka.failed(error)
-                await consumer.stop()
+                await closed(consumer.stop())
                 await asyncio.sleep(TRY_AGAIN_S)
                 continue
             except asyncio.CancelledError:  # the worker ends while it connects
-                await consumer.stop()
+                await closed(consumer.stop())
                 raise
             without_copies(consumer)
             self.consumer = consumer

@@ -35,7 +35,7 @@ from gate.records.control import (
 )
 from gate.records.gate import MAX_BYTES as MAX_GATE_BYTES
 from gate.records.gate import decode_gate
-from gate.stores.kafka.client import connected, finished
+from gate.stores.kafka.client import closed, connected
 from gate.stores.kafka.connection import connection
 from gate.stores.kafka.recreation import RecreationWatch
 from gate.stores.kafka.trouble import CHECK_IT, NO_ANSWER, kafka_trouble, kafka_unavailable
@@ -320,7 +320,7 @@ class KafkaBoardStore:
                         self._next[at] = await consumer.position(at)
         finally:
             with suppress(*AWAY):
-                await finished(consumer.stop())
+                await closed(consumer.stop())
 
     async def _heard(self, records: list[Any], at: TopicPartition | None = None) -> None:
         board, is_past, now_s = self._board, not self.caught_up, asyncio.get_running_loop().time()

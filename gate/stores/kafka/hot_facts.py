@@ -9,7 +9,7 @@ from typing import Any, Final
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from gate.stores.kafka.client import connected, finished
+from gate.stores.kafka.client import closed, connected
 from gate.stores.kafka.connection import connection
 from gate.stores.kafka.recreation import RecreationWatch
 from gate.stores.kafka.trouble import kafka_unavailable
@@ -57,7 +57,7 @@ async def _follow(bootstrap: str, topic: str, hear: Hear) -> None:
                     for record in records:
                         hear(record.key, record.value)
     finally:
-        await finished(consumer.stop())
+        await closed(consumer.stop())
 
 
 class HotFactProducer:

@@ -34,7 +34,7 @@ from aiokafka.protocol.types import (
 
 from gate.errors import StoreUnavailable
 from gate.records.topics import Topics
-from gate.stores.kafka.client import connected, finished
+from gate.stores.kafka.client import closed, connected, finished
 from gate.stores.kafka.connection import connection
 from gate.stores.kafka.trouble import kafka_unavailable
 
@@ -141,7 +141,7 @@ async def shapes(bootstrap: str, names: Iterable[str]) -> tuple[str, dict[str, T
             }
             return answer.cluster_id or "", known
         finally:
-            await finished(client.close())
+            await closed(client.close())
 
     return await _within(bootstrap, act)
 
@@ -169,7 +169,7 @@ async def require_answer(bootstrap: str, within_s: float = ANSWERS_WITHIN_S) -> 
     except (KafkaError, OSError) as error:
         raise kafka_unavailable(bootstrap, "does not answer", error) from error
     finally:
-        await finished(client.close())
+        await closed(client.close())
 
 
 async def answers(bootstrap: str, deadline_s: float = 3.0) -> bool:
@@ -247,7 +247,7 @@ async def _admin(bootstrap: str) -> AsyncIterator[Any]:
         await connected(admin)
         yield admin
     finally:
-        await finished(admin.close())
+        await closed(admin.close())
 
 
 @asynccontextmanager
@@ -257,7 +257,7 @@ async def _consumer(bootstrap: str) -> AsyncIterator[Any]:
         await connected(consumer)
         yield consumer
     finally:
-        await finished(consumer.stop())
+        await closed(consumer.stop())
 
 
 class _Uuid(AbstractType):  # type: ignore[misc]
