@@ -45,7 +45,7 @@ from streams.pipeline.stamps import Stamps
 from streams.pipeline.unprocessable import Unprocessable, parted
 
 BACKFILLED_A_BATCH = 256
-"""Most accounts that are scored with a batch without an event of theirs; the others wait for the next one."""
+"""Most accounts without an event that are scored with a batch; the others wait for the next one."""
 
 
 def process(
@@ -202,7 +202,7 @@ class Scoring(NamedTuple):
 
 
 def again(accounts: Iterable[str], states: Mapping[str, bytes], scoring: Scoring) -> list[EncodedScore]:
-    """The scores that the states of `accounts` give now, without an event of theirs.
+    """The scores that the states of `accounts` give now, without an event.
 
     An account without a state that can be scored has none: the fold of its next event reports it.
     """
