@@ -46,12 +46,12 @@ from streams.pipeline.unprocessable import Unprocessable, parted
 
 BACKFILLED_A_BATCH = 256
 MOST_BACKFILLED = 1_000
-"""Accounts that are scored at most with a small and with the largest batch without an event of theirs."""
+"""Most accounts without an event that are scored with a small batch, and with the largest one."""
 
 
 def go_with_a_batch(accounts: int) -> int:
-    """How many accounts are scored at most with a batch of `accounts` without an event of theirs: an eighth as many, so that
-    it does not take much longer. The others wait for the next batch."""
+    """Most accounts without an event that are scored with a batch of `accounts`: an eighth as many, so that it does not take
+    much longer. The others wait for the next batch."""
     return max(BACKFILLED_A_BATCH, min(MOST_BACKFILLED, accounts // 8))
 
 
@@ -209,7 +209,7 @@ class Scoring(NamedTuple):
 
 
 def again(accounts: Iterable[str], states: Mapping[str, bytes], scoring: Scoring) -> list[EncodedScore]:
-    """The scores that the states of `accounts` give now, without an event of theirs.
+    """The scores that the states of `accounts` give now, without an event.
 
     An account without a state that can be scored has none: the fold of its next event reports it.
     """

@@ -46,7 +46,7 @@ async def _follow(bootstrap: str, topic: str, hear: Hear) -> None:
     )
     try:
         await connected(consumer)
-        if topic not in await consumer.topics():  # to ask for one by name might create it, with other settings
+        if topic not in await consumer.topics():  # asking for it by name might create it, with other settings
             raise KeyError(topic)
         at = TopicPartition(topic, PARTITION)
         consumer.assign([at])
