@@ -21,7 +21,7 @@ TRY_AGAIN_S: Final = 2.0
 SEND_WITHIN_S: Final = 10.0
 
 Hear = Callable[[bytes | None, bytes | None], object]
-"""Is told key and value of each record."""
+"""Gets the key and the value of each record."""
 
 
 async def follow_hot_facts(bootstrap: str, topic: str, hear: Hear) -> None:
