@@ -1,8 +1,8 @@
 """Takes on a Redis Cluster: a batch is cut by slot and sent to all nodes in parallel, under one deadline.
 
-`gate.stores.redis.cluster_parts` says which parts a check has. The account's part goes first, as it knows whether the upload was checked
-before; the others follow in a second round. If one part refuses, the other parts give back the tokens that they took: before the
-answer, or in the background where no time is left.
+`gate.stores.redis.cluster_parts` says which parts a check has. The account's part goes first, as it knows whether the upload was
+checked before; the others follow in a second round. If one part refuses, the other parts give back the tokens that they took:
+before the answer, or in the background where no time is left.
 """
 
 from __future__ import annotations
