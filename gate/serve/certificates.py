@@ -1,4 +1,4 @@
-"""The certificate, key and authorities of the port for checks, read again when their files change.
+"""The certificate, key and authorities of the check port, read again when their files change.
 
 A connection uses the files that are in force when its handshake begins, and keeps them. Files that cannot be used, such as
 when a renewal has replaced one of two, change nothing, and the log says so. Where clients show certificates, the server issues
@@ -68,7 +68,7 @@ class CertificatesInForce:
 
 
 def tls_context(files: TlsFiles) -> ssl.SSLContext:
-    """TLS of the port for checks. A client without a certificate of the authorities gets no connection. Raises SettingInvalid."""
+    """TLS of the check port. A client without a certificate of the authorities gets no connection. Raises SettingInvalid."""
     try:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(files.cert, files.key)

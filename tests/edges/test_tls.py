@@ -1,4 +1,4 @@
-"""TLS on the port for checks, with certificates of clients in place of tokens."""
+"""TLS on the check port, with certificates of clients in place of tokens."""
 
 from __future__ import annotations
 
