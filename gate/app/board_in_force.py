@@ -64,7 +64,7 @@ class BoardInForce:
         self._heard: Board | None = None
         self._held_until_us = 0
         self.is_known = False
-        """True once a store, a channel or the snapshot of the last run has told a board, be it empty."""
+        """True once a store, a channel or the snapshot of the last run has given a board, even an empty one."""
         self.store_clock = StoreClock(None if uptime is None else ClockSteps(clock, uptime))
         self.board = Board()
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 NAME_REDIS: Final = "Name the Redis of a system that runs with --redis or --state; scores are there alone"
 STORE_DEADLINE_S = 2.0
 MOST_READ = 5_000
-"""Of so many accounts the riskiest are shown."""
+"""Scores that are read to find the riskiest accounts."""
 SHOWN = 10
 MOST_RISK = 1.0
 ONLY_WHERE_HOT: Final = (

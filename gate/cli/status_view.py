@@ -15,7 +15,7 @@ from gate.cli.addresses import Addresses
 from gate.cli.board_access import operating
 from gate.cli.direct import Direct
 from gate.cli.http_json import admin_token, get_json
-from gate.cli.lacking import NAMED, lacking, lacking_note
+from gate.cli.lost_pauses import NAMED, lacking, lacking_note
 from gate.core.pause.board import Board, merge
 from gate.core.pause.scope import PauseMode
 from gate.errors import StateUnreadable, StoreUnavailable, UploadGateError, redact

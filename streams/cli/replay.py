@@ -93,7 +93,7 @@ def replay(
 def _write_features(file: Path, stream: Stream, models: Models) -> None:
     import msgspec
 
-    from streams.lab.evaluate import vectors
+    from streams.lab.feature_vectors import vectors
     from streams.lab.rows import attempted
 
     labelled = ((upload.label, attempted(upload.request, upload.at_us)) for upload in stream.uploads)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from streams.core.models.link_model import LinkText, read_link
 from streams.core.weblinks import WebLinks, host
-from streams.lab.packed import UNREADABLE, opened, why_unreadable
+from streams.lab.gzip_files import UNREADABLE, opened, why_unreadable
 from streams.lab.rows import ABUSIVE, BENIGN, MAX_TIME_S, RowInvalid, read_rows
 from streams.lab.unread_fields import UnreadFields
 

@@ -41,7 +41,7 @@ class TopicFollower:
         """Connect. Raises KafkaError; KeyError if there is no such topic, and TimeoutError if it is not known yet."""
         try:
             await connected(self._consumer)
-            if self._at.topic not in await self._consumer.topics():  # to name it may create it, with other settings
+            if self._at.topic not in await self._consumer.topics():  # naming it might create it
                 raise KeyError(self._at.topic)
             self._consumer.assign([self._at])
             begin = (await self._consumer.beginning_offsets([self._at]))[self._at]

@@ -250,8 +250,8 @@ class Intake(Service):
         """Where a partition's chores have their turn, hand them over in place of a fetch; whether any were."""
         handed_over = False
         for partition in live:
-            owner = partition.owner
-            if owner is not None and partition.state is State.LIVE and owner.chores.has_turn(owner.next):
+            owner, behind = partition.owner, partition.behind
+            if owner is not None and partition.state is State.LIVE and owner.chores.has_turn(owner.next, behind):
                 partition.on(Event.FETCH)
                 await self._hand_over(Fetch(partition, owner, (), owner.next))
                 handed_over = True

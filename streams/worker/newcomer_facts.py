@@ -1,7 +1,7 @@
 """Makes the hot facts of newcomers: the risk of accounts that upload for the first time soon after their creation.
 
 They follow from the scorecard alone. The owner of one partition publishes them, once a day of event time. A scorecard that
-does not see enough risk in newcomers, or none beyond the base rate, takes back what an earlier one told.
+does not see enough risk in newcomers, or none beyond the base rate, takes back what an earlier one published.
 """
 
 from __future__ import annotations

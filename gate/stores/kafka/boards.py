@@ -256,7 +256,7 @@ class KafkaBoardStore:
 
     async def _connected_producer(self) -> Any:
         if self._producer is None:
-            # the topic must exist already: whoever sends to an unknown name may create it, with other settings
+            # the topic must exist already: sending to an unknown name may make the broker create it, with other settings
             await self._until_caught_up()
             producer = AIOKafkaProducer(
                 **connection(self._bootstrap), acks="all", enable_idempotence=True,

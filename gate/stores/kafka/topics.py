@@ -112,7 +112,7 @@ async def cluster_id(bootstrap: str) -> str:
 async def existing(bootstrap: str, topic: str, remedy: str) -> tuple[str, TopicShape]:
     """The cluster's id and the topic's shape. Raises StoreUnavailable, with `remedy` if there is no such topic.
 
-    Who reads or writes a topic that is missing may create it, with the broker's own settings; so look first.
+    Call it before reading or writing a topic: touching a missing one may make the broker create it with its own settings.
     """
     cluster, known = await shapes(bootstrap, (topic,))
     if topic not in known:
