@@ -64,7 +64,7 @@ class CertificatesInForce:
             log.warning("the changed certificates cannot be used, the earlier ones stay in force: %s", error)
         else:
             self._changed_s = int(time.time())
-            log.warning("the changed certificates of %s are in force", self._files.cert)
+            log.info("the changed certificates of %s are in force", self._files.cert)
 
 
 def tls_context(files: TlsFiles) -> ssl.SSLContext:
