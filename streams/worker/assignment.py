@@ -25,6 +25,7 @@ from streams.worker.metrics import WorkerMetrics
 from streams.worker.one_filler import OneFiller
 from streams.worker.outage import Outage
 from streams.worker.partition import Event, Partition, State
+from streams.worker.refusals import refused
 from streams.worker.scores_to_redis import PUT_WITHIN_S, UNKNOWN_MARK, ScoresToRedis, within
 
 log = logging.getLogger("upload_gate.worker")
@@ -321,7 +322,9 @@ class Partitions:
         """See Around."""
         kind = kind_of(error)
         self._metrics.batch_failures.labels(kind).inc()
-        if kind == "other":
+        if refused(error) is not None:
+            self._kafka.failed(error, "Write")
+        elif kind == "other":
             log.error("partition %d: a batch failed and is repeated", partition, exc_info=error)
         elif not self._kafka.is_down:
             log.warning("partition %d: a batch is repeated (%s: %s)", partition, kind, kafka_trouble(error))

@@ -49,6 +49,8 @@ METADATA_MAX_AGE_MS = 5_000
 """A broker that just started may not know its topics yet; a group that joins then owns nothing until this has passed."""
 REQUEST_TIMEOUT_MS = 15_000  # a request that a dying broker took and never answers holds up the group so long
 JOIN_GRACE_MS = 9_000  # joining takes as long as the slowest member takes to settle
+NOWHERE = -1
+"""No partition has this number. A fetch of it raises what the group refuses, which the client keeps for the next fetch."""
 PACE_S = 0.01
 WAIT_S = 0.2
 TRY_AGAIN_S = 0.5
@@ -211,7 +213,8 @@ class Intake(Service):
             except TimeoutError:
                 pass
         if not requested:
-            await asyncio.sleep(0)
+            if self.consumer is not None:  # the worker may have ended meanwhile
+                await self.consumer.getmany(TopicPartition(self.topic, NOWHERE), timeout_ms=0, max_records=1)
             return
         is_busy = partitions.in_state(State.FOLDING) or any(
             owner.chores.is_due(owner.next) for _, owner in requested.values()

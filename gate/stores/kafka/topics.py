@@ -85,7 +85,9 @@ async def declare(bootstrap: str, topics: Topics) -> None:
                 error = for_code(code)
                 if code and error is not TopicAlreadyExistsError:
                     said = detail[0] if detail and detail[0] else error.__name__
-                    raise StoreUnavailable(f"Kafka at {bootstrap} refuses to create topic {name}: {said}")
+                    raise StoreUnavailable(f"Kafka at {bootstrap} refuses to create topic {name}: {said}") from error(
+                        name
+                    )
 
     await _within(bootstrap, act)
 
