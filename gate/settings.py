@@ -32,7 +32,7 @@ SALT_FILE: Final = "salt"
 """The file of the state directory in which `up` keeps its salt."""
 
 DOCUMENTED: Final[Mapping[str, str]] = {
-    "STATE": "directory for what a process keeps on disk: the board's last snapshot, the break-glass file",
+    "STATE": "directory for what a process keeps on disk: the last snapshot of the pauses, the break-glass file",
     "REDIS": "URL of the Redis that all gates and workers share: redis://host:port/db, rediss:// with TLS, "
     "redis+sentinel://host:port,host:port/service, or redis+cluster://host:port,host:port",
     "KAFKA": "bootstrap servers, host:port,host:port; with TLS and a login "
@@ -46,7 +46,7 @@ DOCUMENTED: Final[Mapping[str, str]] = {
     "METRICS_HOST": "address to listen on for /metrics and health, where they have a port of their own",
     "METRICS_PORT": "port of their own for /metrics and health; without it they are on the check port if that is on "
     "loopback, else on 8393",
-    "TLS_CERT": "certificate chain of the port for checks, PEM; it then speaks HTTPS",
+    "TLS_CERT": "certificate chain of the check port, PEM; it then speaks HTTPS",
     "TLS_KEY": "private key of the certificate, PEM",
     "TLS_CLIENT_CA": "authorities of clients, PEM: a client needs a certificate of one of them, and no token",
     "TOKENS": "file of service tokens; default tokens.json in the state directory",
@@ -69,7 +69,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class TlsFiles:
-    """The files by which the port for checks speaks TLS. With `client_ca` every client must show a certificate."""
+    """The files by which the check port speaks TLS. With `client_ca` every client must show a certificate."""
 
     cert: Path
     key: Path

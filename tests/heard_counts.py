@@ -1,4 +1,4 @@
-"""A listener that keeps the counts which a reader of the topic of crowd counts tells it."""
+"""A listener that keeps the counts which a reader of the topic of crowd counts passes to it."""
 
 from __future__ import annotations
 

@@ -69,20 +69,22 @@ def running_secured_kafka(home: Path, certificates: Path) -> Iterator[SecuredKaf
         server.stop()
 
 
-async def grant(bootstrap: str, name: str) -> None:
-    """Give the users the access lists of the deployment, for the topics of prefix `NAME.` and the group `name`."""
+async def grant(bootstrap: str, name: str, without: tuple[str, str] = ("", "")) -> None:
+    """Give the users the access lists of the deployment, for the topics of prefix `NAME.` and the group `name`; to the
+    worker `without` an operation on a topic, a group or ids.
+    """
     admin: Any = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
     try:
         for rule in ACLS.read_text().splitlines():
-            for request in _requests(shlex.split(rule), name):
+            for request in _requests(shlex.split(rule), name, without):
                 answer = await admin._send_request(request)
                 assert [code for code, *_ in answer.creation_responses] == [0], answer
     finally:
         await admin.close()
 
 
-def _requests(words: list[str], name: str) -> Iterator[CreateAclsRequest]:
+def _requests(words: list[str], name: str, without: tuple[str, str]) -> Iterator[CreateAclsRequest]:
     """What `kafka-acls --add` would send for the arguments."""
     values: dict[str, list[str]] = {}
     for flag, value in zip(words[::2], words[1::2], strict=True):
@@ -96,6 +98,8 @@ def _requests(words: list[str], name: str) -> Iterator[CreateAclsRequest]:
     ]
     for kind, resource in resources:
         for operation in values["operation"]:
+            if principal == "User:worker" and (operation, resource.removeprefix(f"{name}.")) == without:
+                continue
             yield CreateAclsRequest(
                 kind, resource, _PATTERNS[pattern], principal, "*", _OPERATIONS[operation],
                 _ALLOW,

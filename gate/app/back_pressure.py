@@ -36,7 +36,7 @@ class BackPressure:
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
     def enter(self, checks: int) -> bool:
-        """Hold room for a batch if there is some at once. Its holder must `leave`; so must who has waited."""
+        """Hold room for a batch if there is some at once. Its holder must call `leave`, as after `wait`."""
         if self._waiting or not self._fits(checks):
             return False
         self._under_way += checks

@@ -30,10 +30,10 @@ class BatchTakes:
     async def answers(
         self, firsts: Sequence[Decision | TakeRequest], policy: Policy, *, waits: bool
     ) -> tuple[Sequence[Decision | TakeRequest], Sequence[TakeResult | Exception | None]]:
-        """What was requested for each check of a batch, in its order, and the store's answer to it.
+        """The request to the store for each check of a batch, in the batch's order, and the store's answer to it.
 
-        Where a staff override gives an account the limits of another class, these were requested. The answer is None for a
-        check that is decided without the store.
+        If a staff override gives an account the limits of another class, the request has those. The answer is None for a check
+        that is decided without the store.
 
         A batch that `waits` is sent when there is room for it. Raises only CancelledError.
         """
@@ -70,7 +70,7 @@ class BatchTakes:
             raise
 
     async def _take_now(self, requests: list[TakeRequest], policy: Policy) -> Sequence[TakeResult | Exception]:
-        """The answers. `requests` is changed where an account has the limits of another class."""
+        """The answers. Replaces the request of an account that has the limits of another class in `requests`."""
         answers = await self._takes.take_many(requests)
         staff = [
             (n, answer.limits_of)

@@ -40,9 +40,10 @@ MARK_EVERY_US: Final = 60_000_000
 
 @dataclass(frozen=True, slots=True)
 class BoardProof:
-    """The proof that a board is in force. `latest` holds the fingerprints of its newest pauses, the newest first, `lifted` the
-    newest pauses of it that the host's break-glass file lifts, so that a change of one of them is among both. It `is_known`
-    unless nobody has told the gate a board yet."""
+    """The proof that a board is in force.
+
+    `latest` holds the fingerprints of its newest pauses, the newest first. `lifted` holds the newest of its pauses that the
+    host's break-glass file lifts. `is_known` is false until a server or a snapshot has given the gate a board."""
 
     rev: int
     digest: str
@@ -63,7 +64,7 @@ class BoardInForce:
         self._heard: Board | None = None
         self._held_until_us = 0
         self.is_known = False
-        """True once a store, a channel or the snapshot of the last run has told a board, be it empty."""
+        """True once a store, a channel or the snapshot of the last run has given a board, even an empty one."""
         self.store_clock = StoreClock(None if uptime is None else ClockSteps(clock, uptime))
         self.board = Board()
 
@@ -205,7 +206,7 @@ class BoardKeeper:
         self._kept = board
         if self._told:
             self._told = False
-            self._say(f"the board's snapshot is written to {self._snapshot.path} again")
+            self._say(f"the snapshot of the pauses is written to {self._snapshot.path} again")
         return True
 
     def _mark_is_old(self) -> bool:
@@ -232,8 +233,8 @@ class BoardKeeper:
             self._told = True
             self._failed()
             self._say(
-                f"the board's snapshot cannot be written to {self._snapshot.path} ({problem}); "
-                "the board is obeyed, and a restart without the store would lose it"
+                f"the snapshot of the pauses cannot be written to {self._snapshot.path} ({problem}); "
+                "this gate obeys the pauses, but would lose them in a restart without Redis and Kafka"
             )
         return False
 

@@ -84,7 +84,7 @@ class BoardWriter:
             if await self._replace(stored.rev, written, wanted):
                 return wanted
         raise UploadGateError(
-            f"the board changed {_ATTEMPTS} times while pause {id_} was being written",
+            f"other pauses were changed {_ATTEMPTS} times while pause {id_} was being written",
             f"see who writes to it with {self._status}, then try again",
         )
 
@@ -103,7 +103,7 @@ class BoardWriter:
         whose = "machines" if wanted.machine else "all but platform-wide pauses that are enforced"
         kinds = "" if share == WHOLE else f"; the last {1 - share:.0%} is kept from {whose}"
         raise ControlRefused(
-            f"the board has no room for pause {wanted.id}{problem}{kinds}; nothing was changed",
+            f"there is no room for pause {wanted.id}{problem}{kinds}; nothing was changed",
             f"{to_release(board.pauses, now_us)}. A pause of a list takes room for each account; --direct file pauses on one "
             f"host; see {self._status}",
         )
@@ -153,7 +153,7 @@ class BoardWriter:
             return await self._store.replace(expected_rev, board)
         except StateUnreadable as error:
             raise ControlRefused(
-                f"the board has no room for pause {wanted.id}: {error}; nothing was changed",
+                f"there is no room for pause {wanted.id}: {error}; nothing was changed",
                 f"{to_release(board.pauses, wanted.set_at_us or 0)}; see {self._status}",
             ) from error
         except StoreUnavailable:

@@ -1,4 +1,7 @@
-"""Notices that a gate and the stream workers have different salts, so that their pseudonyms never match."""
+"""Notices that a gate and the stream workers have different salts.
+
+Their pseudonyms then never match, so no device or network that workers publish as shared is recognised at the gate.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +13,16 @@ from gate.core.hot_facts import HotFactTable
 
 EVERY_S: Final = 5.0
 TOLD: Final = (
-    "the stream workers have another UPLOAD_GATE_SALT than this gate: no upload meets what they say of devices and networks. "
-    "Give gates and workers the same salt"
+    "the stream workers have another UPLOAD_GATE_SALT than this gate, so the gate recognises none of the shared devices and "
+    "networks that they publish. Give gates and workers the same salt"
 )
 
 
 class CompareSalt:
-    """Compares the mark of this gate's salt with that of the hot facts it hears, and says once that they differ.
+    """Compares the mark of this gate's salt with the mark in the hot facts, and reports a difference once.
 
-    `differs` is true from the second look in a row on: the first may see facts of before a change of the salt, which newer
-    ones follow.
+    `differs` becomes true at the second look in a row that finds a difference. After a change of the salt the first look may
+    still find facts under the earlier salt.
     """
 
     def __init__(self, mark: str, facts: HotFactTable, say: Callable[[str], None]) -> None:
@@ -30,7 +33,7 @@ class CompareSalt:
 
     @property
     def differs(self) -> bool:
-        """Whether the workers make other pseudonyms."""
+        """Whether the workers hash under another salt."""
         return self._looks > 1
 
     def look(self) -> None:

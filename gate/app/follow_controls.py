@@ -118,7 +118,7 @@ class FollowControls:
         self._watch.heard_all_elsewhere()
         if self._stale:
             self._stale = False
-            self._say("the second channel of the kill switch answers again")
+            self._say("Kafka, the second channel of the kill switch, answers again")
 
     async def _copy(self, known: Board) -> None:
         """Write the pauses that the channel lacks. If this gate may not write them, it still acknowledges."""
@@ -130,9 +130,7 @@ class FollowControls:
             self._writes_again_s = self._now_s() + REFUSED_FOR_S
             if not self._told_refused:
                 self._told_refused = True
-                self._say(
-                    f"pauses cannot be copied to the second channel ({error}); another gate or a keeper copies them"
-                )
+                self._say(f"this gate cannot copy pauses to Kafka ({error}); another gate or a keeper copies them")
 
     async def _write_missing(self, known: Board) -> None:
         """Write the pauses that this gate knows and the channel does not, or would lose, with a jitter that keeps most gates
@@ -147,4 +145,6 @@ class FollowControls:
     def _look(self, why: str) -> None:
         if not self._stale and self.age_s() > STALE_AFTER_S:
             self._stale = True
-            self._say(f"the second channel of the kill switch is stale ({why}); pauses still arrive through Redis")
+            self._say(
+                f"Kafka, the second channel of the kill switch, is stale ({why}); pauses still arrive through Redis"
+            )

@@ -85,9 +85,7 @@ class KeepBoard:
         except StateUnreadable as error:
             # without any good board, a repair would write an empty one over pauses that somebody may still read
             if (self._was_sound or self.board.rev) and await self._redis.repair(self.board):
-                self._say(
-                    f"the board in Redis could not be read ({error}); revision {self.board.rev} is written over it"
-                )
+                self._say(f"the pauses in Redis could not be read ({error}); revision {self.board.rev} replaces them")
             return
         self._was_sound = True
         ours = self._known_with(stored, await self._redis.now_us())

@@ -57,7 +57,7 @@ class ObeyBreakGlass:
         self._take(self._look())
 
     async def read_beside(self) -> None:
-        """`read`, while checks go on. A disk that takes longer than LOOK_WITHIN_S is waited for at the next call."""
+        """`read` in a thread, so that checks go on. If the disk takes longer than LOOK_WITHIN_S, the next call waits again."""
         if self._looking is None:
             self._looking = asyncio.ensure_future(asyncio.to_thread(self._look))
         await asyncio.wait((self._looking,), timeout=LOOK_WITHIN_S)

@@ -21,8 +21,8 @@ Counted = tuple[str, bool, bool]
 
 
 class RecentUploads:
-    """The counts of one gate. `now_us` is the gate's clock; where that is set back, the counts go back with it, and until
-    they are next read uploads count into the current minute.
+    """The counts of one gate. `now_us` is the gate's clock. If that is set back, the counts move back with it when they are
+    next read; until then uploads count into the current minute.
 
     The caller adds to `current`, and first calls `turn` if the time has reached `next_us`.
     """
@@ -44,7 +44,7 @@ class RecentUploads:
         self.next_us = (self._minute + 1) * MINUTE_US
 
     def _follow(self, now_us: int) -> None:
-        """Move all minutes back with a clock that was set back: no new one would begin before it is as late again."""
+        """Move all minutes back with a clock that was set back; else no new minute would begin until it has caught up."""
         by = self._minute - now_us // MINUTE_US
         if by <= 0 or self._began_us is None:
             return

@@ -174,7 +174,7 @@ class Watch:
                 self._start_clock()
         except (OSError, StateUnreadable) as error:
             self._count_unreadable()
-            self._say(f"the board's snapshot {self._snapshot.path} is not used: {error}; starting without it")
+            self._say(f"the snapshot of the pauses {self._snapshot.path} is not used: {error}; starting without it")
             if isinstance(error, StateUnreadable):
                 with suppress(OSError):
                     self._snapshot.set_aside()
@@ -268,7 +268,7 @@ class Watch:
         except (StoreUnavailable, TimeoutError) as error:
             self._unacknowledged += 1
             if self._unacknowledged == 2:  # the first may be the start of an outage, which the next read reports
-                self._say(f"the board in force cannot be acknowledged: {error or 'no answer in time'}")
+                self._say(f"the pauses in force cannot be acknowledged: {error or 'no answer in time'}")
             return
         self._unacknowledged = 0
         if self._polls % COUNT_GATES_EVERY == 0:
@@ -280,7 +280,7 @@ class Watch:
         try:
             await writing
         except (StoreUnavailable, StateUnreadable, TimeoutError) as error:
-            self._tell("write", f"the board cannot be written to its store: {error or 'no answer in time'}")
+            self._tell("write", f"the pauses cannot be written back: {error or 'no answer in time'}")
         else:
             self._told.discard("write")
 
@@ -333,13 +333,13 @@ class Watch:
         """Replace a stored document that cannot be read by the last good board. Raises StoreUnavailable."""
         self._document_unreadable = True
         self._count_unreadable()
-        self._tell("unreadable", f"the board in Redis cannot be read, and this gate keeps the last good one: {error}")
+        self._tell("unreadable", f"the pauses in Redis cannot be read, and this gate keeps the last good ones: {error}")
         if not (self.ever_read or self._started_from_disk or self.board.rev):
             return  # this gate knows no good board: another gate must repair it
         async with asyncio.timeout(READ_DEADLINE_S):
             if await self._store.repair(self.board):
                 self._say(
-                    f"the board in Redis is replaced by revision {self.board.rev} of this gate; its former bytes are set aside"
+                    f"the pauses in Redis are replaced by revision {self.board.rev} of this gate; the former bytes are set aside"
                 )
 
     async def _count_gates(self) -> None:

@@ -22,6 +22,7 @@ from gate.cli.board_access import (
 )
 from gate.cli.direct import Direct, DirectFlag
 from gate.cli.extend import ByFlag
+from gate.cli.held_by_file import unless_by_file
 from gate.cli.output import Output, OutputFlag, cancel, confirmed, is_asked, result, say
 from gate.cli.pause_text import pause_lines, proposal_text, terminal_width, uploads_of
 from gate.cli.release import proposal_ids
@@ -111,6 +112,8 @@ async def _approve(
             changed = await operate.approve(id_, by, shown)
         except StoreUnavailable as error:
             raise not_written(error, addresses, repeat_or_other_way(direct)) from error
+        except OperatorError as error:
+            raise await unless_by_file(error, id_, addresses) from error
         say(*(f"warning: {sentence}" for sentence in operate.unread))
         if output is Output.TEXT:
             result(changed.id)

@@ -58,7 +58,7 @@ _CHANGES = {
 
 
 def check_one_way(propose: bool, emergency: str) -> None:
-    """Raise OperatorError for a change that shall both wait for a second person and go ahead without one."""
+    """Raise OperatorError for a change that is both to wait for a second person and to go ahead without one."""
     if propose and emergency:
         raise OperatorError("--propose does not go with --emergency", "leave one of them out")
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 NAME_REDIS: Final = "Name the Redis of a system that runs with --redis or --state; scores are there alone"
 STORE_DEADLINE_S = 2.0
 MOST_READ = 5_000
-"""Of so many accounts the riskiest are shown."""
+"""Scores that are read to find the riskiest accounts."""
 SHOWN = 10
 MOST_RISK = 1.0
 ONLY_WHERE_HOT: Final = (
@@ -91,14 +91,15 @@ def explain(
         if problem is None:
             result(*([_without_score(account)] if score is None else score_lines(score, texts, _now_us())))
         result(*([] if override is None else [f"override: {sentence(account, override, redis_us)}"]))
-        result(*(f"may be met by {pause}" for pause in pauses))
+        result(*(f"may be held by {pause}" for pause in pauses))
     if problem is not None:
         raise problem
 
 
 def _override(addresses: Addresses, account: str) -> tuple[Override | None, int]:
-    """The account's override, which goes before its score, and the clock by which it ends; None, with a warning, if it cannot
-    be read."""
+    """The account's override, which takes precedence over its score, and the clock of Redis, by which it ends.
+
+    None, with a warning, if it cannot be read."""
     try:
         return override_of(addresses, account)
     except UploadGateError as error:

@@ -12,6 +12,7 @@ from gate.cli.addresses import Addresses, AdminFlag, KafkaFlag, RedisFlag, State
 from gate.cli.authority import EmergencyFlag, MachineExtendFlag, ProposeFlag, authority_of, proposed, replaced_note
 from gate.cli.board_access import YesFlag, not_written, operating, person, repeat_or_other_way, report, run_change
 from gate.cli.direct import Direct, DirectFlag
+from gate.cli.held_by_file import unless_by_file
 from gate.cli.output import Output, OutputFlag, cancel, confirmed, is_asked, result, say
 from gate.cli.pause_text import pause_lines, terminal_width
 from gate.cli.release import PauseId
@@ -100,6 +101,8 @@ async def _extend(
             changed = await operate.extend(id_, by, for_us, machine=machine, enforce=enforce)
         except StoreUnavailable as error:
             raise not_written(error, addresses, repeat_or_other_way(direct)) from error
+        except OperatorError as error:
+            raise await unless_by_file(error, id_, addresses) from error
         say(*(f"warning: {sentence}" for sentence in operate.unread))
         if output is Output.TEXT:
             result(changed.id)

@@ -14,7 +14,7 @@ GATE = "gate "
 BEHIND, UNHEARD, NOT_ON_DISK, CANNOT_READ, HOLDS = "BEHIND", "SILENT", "NOT ON DISK", "CANNOT READ", "HOLDS"
 LIFTS, CLOCK, KNOWS_NO_PAUSES, SALT = "LIFTS", "CLOCK", "KNOWS NO PAUSES", "SALT DIFFERS"
 AMISS = (BEHIND, UNHEARD, NOT_ON_DISK, CANNOT_READ, HOLDS, LIFTS, CLOCK, KNOWS_NO_PAUSES, SALT)
-"""How the lines of a gate begin that does not obey or has another salt. Such a gate is shown before the others."""
+"""The words on the line of a gate that does not obey or has another salt. Such a gate is shown before the others."""
 
 Block = list[str]
 

@@ -99,7 +99,7 @@ def _json(status: int, data: bytes, shown: str) -> object:
     detail = str(problem.get("detail") or problem.get("title") or f"status {status}")
     if status == HTTPStatus.UNAUTHORIZED:
         remedy = (
-            "set UPLOAD_GATE_TOKEN for the port for checks, UPLOAD_GATE_ADMIN_TOKEN for the admin port; "
+            "set UPLOAD_GATE_TOKEN for the check port, UPLOAD_GATE_ADMIN_TOKEN for the admin port; "
             "`upload-gate token new NAME` makes a token for checks, and with --admin one for the admin port"
         )
         raise RequestRejected(str(problem.get("type", "rejected")), f"refused by {shown}: {detail}. Here: {remedy}")

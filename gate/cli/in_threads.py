@@ -1,4 +1,4 @@
-"""Makes calls that block, many at once and each within a time. A call that takes longer keeps neither the command nor its end."""
+"""Makes blocking calls in threads, each with a time limit. A call that exceeds it delays neither the command nor its exit."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ T = TypeVar("T")
 
 
 async def in_threads(calls: Sequence[Callable[[], T]], at_once: int, within_s: float) -> list[T | None]:
-    """The results of `calls`, in their order, at most `at_once` of them at a time; None for one that takes over `within_s`.
+    """The results of `calls`, in their order; None for a call that takes longer than `within_s` seconds.
 
-    A call ends for us when its time is over. Its thread goes on, and the process ends without it. Raises what a call raises.
+    At most `at_once` calls run at a time. The thread of a call that takes longer goes on, but does not keep the process from
+    ending. Raises what a call raises.
     """
     room = asyncio.Semaphore(at_once)
 

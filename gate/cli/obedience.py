@@ -119,8 +119,10 @@ def not_obeyed(
         )
     if result.complete and not unheard:
         return None
-    problem = f"{act} is written (rev {rev}), but only {count - len(result.missing)} of {total} gates "
-    problem += f"{'obeys' if total == 1 else 'obey'} it after {result.seconds:.1f} s"
+    obeying = count - len(result.missing)
+    none = "the only gate does not obey" if total == 1 else f"none of {total} gates obeys"
+    who = f"only {obeying} of {total} gates obey" if obeying else none
+    problem = f"{act} is written (rev {rev}), but {who} it after {result.seconds:.1f} s"
     if result.missing:
         late = (f"{gate.said.gate} at {gate.said.url} ({_why_late(result.change, gate)})" for gate in result.missing)
         problem += f"; not: {', '.join(late)}"

@@ -47,7 +47,7 @@ ByFlag = Annotated[str | None, typer.Option("--by", "--owner", help="Who decides
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     group = typer.Typer(
-        help="Decide about single accounts, each until an expiry.",
+        help="Let in or refuse single accounts, or give them other limits, until an expiry.",
         epilog='Example: upload-gate override set a-17 --allow --for 7d --reason "a journalist"',
         no_args_is_help=True,
         rich_markup_mode=None,
@@ -62,7 +62,7 @@ def register(app: typer.Typer) -> None:
 def set_(
     account: Annotated[str, typer.Argument(help="Account id.")],
     for_: Annotated[str, typer.Option("--for", help="How long it holds, such as 7d; required.")],
-    reason: Annotated[str, typer.Option("--reason", "-m", help="Why, in words; required.")],
+    reason: Annotated[str, typer.Option("--reason", "-m", help="Why, in a few words; required.")],
     allow: Annotated[
         bool, typer.Option("--allow", help="Let the account in, regardless of its score and limits.")
     ] = False,

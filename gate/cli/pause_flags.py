@@ -27,7 +27,10 @@ YoungerThanFlag = Annotated[str | None, typer.Option(help="Accounts created less
 RiskFromFlag = Annotated[float | None, typer.Option(help="Accounts with at least this risk, from 0 to 1.")]
 AccountsFlag = Annotated[
     Path | None,
-    typer.Option(help="A file of account ids, one a line, without those that begin with #; counts until --enforce."),
+    typer.Option(
+        help="File of account ids, one a line; lines that begin with # are left out. The pause only counts until it is "
+        "enforced."
+    ),
 ]
 PlatformWideFlag = Annotated[bool, typer.Option("--all", help="Platform-wide: every upload.")]
 ActionFlag = Annotated[Action, typer.Option(help="What to do with uploads that it matches.")]

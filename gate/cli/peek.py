@@ -19,7 +19,7 @@ def register(app: typer.Typer) -> None:
     app.command(name="peek")(peek)
 
 
-@with_upload_flags("Upload id; one that was checked before gets its earlier answer. Default: peek.")
+@with_upload_flags("Upload id; one that was checked before gets its earlier answer. Default: `peek`.")
 def peek(upload: UploadFlags, output: OutputFlag = Output.TEXT, state: StateFlag = None, gate: GateFlag = None) -> None:
     """Ask the gate what it would decide about one upload, and what is left of each limit. It takes no tokens.
 

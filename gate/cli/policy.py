@@ -69,9 +69,7 @@ def check(file: FileArgument, output: OutputFlag = Output.TEXT) -> None:
 
 
 def show(
-    file: Annotated[
-        Path | None, typer.Argument(help="Policy file; the packaged one otherwise.", metavar="FILE")
-    ] = None,
+    file: Annotated[Path | None, typer.Argument(help="Policy file; the shipped one otherwise.", metavar="FILE")] = None,
     output: OutputFlag = Output.TEXT,
 ) -> None:
     """Show the content of a policy: classes, thresholds, limits, reasons.

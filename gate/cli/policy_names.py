@@ -74,7 +74,7 @@ def policy_names(addresses: Addresses) -> PolicyNames:
     from gate.policyfile import load_policy
 
     file = os.environ.get("UPLOAD_GATE_POLICY")
-    source = f"the policy file {file}" if file else "the packaged policy"
+    source = f"the policy file {file}" if file else "the shipped policy"
     try:
         policy = load_policy(Path(file).expanduser() if file else None)
     except PolicyInvalid as error:

@@ -23,6 +23,7 @@ FETCH_WITHIN_S = 0.5
 WINDOW_S = 900.0
 LET_IN = ("allow", "review")
 UNKNOWN = "what it would have met in the last 15 minutes is unknown"
+BY_CLASS = "gates count by class alone"
 _VERBS = {
     Action.STOP: "stopped",
     Action.ALLOW_ONLY: "stopped, but for verified accounts,",
@@ -90,6 +91,8 @@ def recent_sentences(
     held = {name: row for name, row in counts.items() if not scope.classes or fold_label(name) in scope.classes}
     met, fine = sum(row[1] for row in held.values()), sum(row[2] for row in held.values())
     since = duration_text(max(said.recent_s for said in gates) * 1_000_000)
+    if scope.accounts:  # all uploads of a class bound those of a few accounts, and say nothing of them
+        return [f"what it would have met in the last {since} is unknown: {BY_CLASS}", *_of_those(narrowed)]
     narrower = _names_more(scope)
     bound = "at most " if narrower or narrowed.percent < 100 or narrowed.exempts else ""
     share = f" ({met / total:.0%})" if total else ""
@@ -107,9 +110,7 @@ def recent_sentences(
             f"by class: {classes}; {fine / met:.0%} of them are of accounts without a score or with a harmless one"
         )
     if narrower:
-        lines.append(
-            "gates count by class alone; this pause has a narrower scope, so it would have held at most this many"
-        )
+        lines.append(f"{BY_CLASS}; this pause has a narrower scope, so it would have held at most this many")
     lines += _of_those(narrowed, met)
     reached = {fold_label(name) for name, row in counts.items() if row[0]}
     return lines + [
@@ -143,7 +144,7 @@ def preview_sentence(stats: object, scope: Scope, action: Action) -> str:
     The gate counts by class only: the effect of a scope that names more is unknown.
     """
     if _names_more(scope):
-        return f"{UNKNOWN}: the gate counts by class alone"
+        return f"{UNKNOWN}: {BY_CLASS}"
     counts = _read(stats)
     if isinstance(counts, str):
         return f"{UNKNOWN}: the gate's counts cannot be read ({counts})"

@@ -26,6 +26,7 @@ from gate.cli.board_access import (
     run_change,
 )
 from gate.cli.direct import Direct, DirectFlag, release_by_file
+from gate.cli.held_by_file import held_by_file, stay_by_file, unless_by_file
 from gate.cli.output import Output, OutputFlag, cancel, confirmed, emit, result, say, say_error
 from gate.cli.pause_text import clock_time, pause_lines, terminal_width, uploads_of
 from gate.cli.scope_flags import span_us
@@ -158,11 +159,12 @@ def _all_in_force(addresses: Addresses, direct: Direct | None) -> list[str]:
             except StoreUnavailable as error:
                 raise not_written(error, addresses, _remedy(direct)) from error
             active = known.active(now_us)
-            say(*(f"warning: {sentence}" for sentence in operate.unread), *_not_in_force(known, now_us))
+            by_file = stay_by_file(await held_by_file(addresses), addresses, now_us)
+            say(*(f"warning: {sentence}" for sentence in operate.unread), *_not_in_force(known, now_us), *by_file)
             for pause in active:
                 say(*pause_lines(pause, now_us, terminal_width()))
             if not active:
-                say("no pause is in force; nothing was changed")
+                say(f"no {'other ' if by_file else ''}pause is in force; nothing was changed")
             return [pause.id for pause in active]
 
     return asyncio.run(read())
@@ -197,7 +199,9 @@ async def _release(
                     say(*replaced_note(operate, now_us))
                     documents.append(pause_document(released, now_us))
                     problems.append(proposed(released, addresses, Output.TEXT, now_us))
-                except (OperatorError, ControlRefused, NotPermitted) as error:
+                except OperatorError as error:
+                    problems.append(await unless_by_file(error, id_, addresses))
+                except (ControlRefused, NotPermitted) as error:
                     problems.append(error)
             if not options.everything:
                 say(*(f"warning: {sentence}" for sentence in operate.unread))

@@ -23,7 +23,7 @@ MAX_LIST_BYTES: Final = 16 << 20
 MAX_LENGTH_US: Final = 30 * DAY_US
 """The longest time from now that `pause` and `extend` take."""
 SHOWN_CHARS: Final = 64
-"""So much of a wrong id a complaint shows."""
+"""Characters of a wrong id that a complaint shows."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import typer
 
 PolicyFlag = Annotated[
     Path | None,
-    typer.Option("--policy", help="Policy file, or a preset (calm, raid, closed); the packaged one otherwise."),
+    typer.Option("--policy", help="Policy file, or a preset (calm, raid, closed); the shipped one otherwise."),
 ]
 
 
@@ -33,13 +33,15 @@ def serve(
     ] = None,
     policy: PolicyFlag = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
-    port: Annotated[int | None, typer.Option(min=1, max=65535, help="Port for checks.")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Check port: the port at which upload services ask.")
+    ] = None,
     admin_port: Annotated[int | None, typer.Option(min=1, max=65535, help="Port of the admin API.")] = None,
     metrics_port: Annotated[
         int | None, typer.Option(min=1, max=65535, help="Separate port for /metrics, /healthz and /readyz.")
     ] = None,
     workers: Annotated[
-        int, typer.Option(min=1, max=256, help="Processes on the port for checks, each with its own metrics port.")
+        int, typer.Option(min=1, max=256, help="Processes on the check port, each with its own metrics port.")
     ] = 1,
     tokens: Annotated[Path | None, typer.Option(help="File of service tokens, which `token new` writes.")] = None,
 ) -> None:

@@ -28,7 +28,7 @@ from gate.cli.fit_height import (
 )
 from gate.cli.http_json import admin_token, get_json
 from gate.cli.identity import login_identity
-from gate.cli.lacking import NAMED, lacking
+from gate.cli.lost_pauses import NAMED, lacking
 from gate.cli.obedience import forgotten_at
 from gate.cli.output import Output, OutputFlag, cancel, confirmed, counted, emit, result, say, say_error, stdout_lost
 from gate.cli.pause_text import clock_time, lines_of, pause_fields, terminal_width

@@ -15,7 +15,7 @@ from gate.cli.addresses import Addresses
 from gate.cli.board_access import operating
 from gate.cli.direct import Direct
 from gate.cli.http_json import admin_token, get_json
-from gate.cli.lacking import NAMED, lacking, lacking_note
+from gate.cli.lost_pauses import NAMED, lacking, lacking_note
 from gate.core.pause.board import Board, merge
 from gate.core.pause.scope import PauseMode
 from gate.errors import StateUnreadable, StoreUnavailable, UploadGateError, redact
@@ -122,8 +122,8 @@ def _other_salts(running: Sequence[Acknowledgement]) -> tuple[str, ...]:
         return ()
     names = ", ".join(sorted(by_salt.values())[:NAMED])
     return (
-        f"gates have different UPLOAD_GATE_SALTs, such as {names}: each counts networks and devices apart, and refuses reports "
-        "by the reservation of another",
+        f"gates have different UPLOAD_GATE_SALTs, such as {names}: each counts networks and devices by itself, and refuses "
+        "reports by a reservation of another. Give all gates the same salt",
     )
 
 

@@ -22,11 +22,11 @@ _HELP: Final = {
     "account.id": "Account id, such as a-17.",
     "account.class": "Account class, such as new; else the policy derives it.",
     "account.created_at": "When the account was made, such as 2026-11-20T08:00:00Z.",
-    "account.verified": "Whether the platform knows who the account is.",
+    "account.verified": "Whether the platform has verified who the account is.",
     "media.kind": "Media kind, such as video.",
-    "media.bytes": "Declared size.",
-    "media.sha256": "Hash of the bytes.",
-    "media.phash": "Hash of the looks.",
+    "media.bytes": "Declared size in bytes.",
+    "media.sha256": "SHA-256 of the bytes.",
+    "media.phash": "Perceptual hash of the picture.",
     "surface": "Surface uploaded to, such as story.",
     "ip": "The uploader's IP address.",
     "device": "Device id.",
@@ -36,13 +36,13 @@ _HELP: Final = {
     "links": "Link that the upload carries; repeat it for several.",
 }
 _NAMES: Final = {"account.id": ("--account",), "account.class": ("--class", "-c"), "links": ("--link",)}
-"""Names of options that are not the last part of their field's."""
+"""The options whose name is not the last part of the field's name."""
 _TYPES: Final[dict[FieldKind, Any]] = {FieldKind.SIZE: int, FieldKind.FLAG: bool, FieldKind.LINKS: list[str]}
 _KIND: Final = "image"
 
 
 class UploadFlags(NamedTuple):
-    """What was typed, by the names of the fields; without those that were not."""
+    """The options that were typed, by the names of their fields."""
 
     fields: dict[str, object]
 
@@ -52,7 +52,7 @@ class UploadFlags(NamedTuple):
         return str(self.fields["account.id"])
 
     def document(self, upload_id: str) -> dict[str, object]:
-        """The body of a check. `upload_id` is that of an upload for which none was typed."""
+        """The body of a check, with `upload_id` if none was typed."""
         return document({UPLOAD_ID: upload_id, **self.fields})
 
 

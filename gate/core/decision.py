@@ -51,7 +51,7 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
     `degraded` lists the stores that could not be asked, such as `store`; the gate then decided by what it knows itself.
     `hot` names the hot fact that decided, by the key of its record. `reserved` tells whether a
     report is awaited. `room` is the emptiest bucket at `room_at_us`. `message` and `link` are what the pause that
-    decided tells the uploader. `refused_by` is the limit that refused, None where none did or the policy has it no more.
+    decided tells the uploader. `refused_by` is the limit that refused; None if none did, or if the policy no longer has it.
     """
 
     upload_id: str

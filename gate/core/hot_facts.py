@@ -49,9 +49,8 @@ class SharedFeature(msgspec.Struct, frozen=True, gc=False):
     Of newcomers `hash` is a `newcomer_name`; both numbers are 0.
 
     `risk` in [0, 1] is the risk of a new account there without any other evidence, `later_risk` that of an account that
-    is a day old; None, as of an earlier worker, means the same risk. The fact expires at the begin of the day
-    `expires_day`, counted from 1970. `salt_mark` tells under which salt the worker makes pseudonyms; an earlier worker
-    does not say.
+    is a day old; None, as an earlier worker sends it, means the same risk. The fact expires at the start of the day
+    `expires_day`, counted from 1970. `salt_mark` identifies the worker's salt; it is empty in facts of an earlier worker.
     """
 
     kind: HotKind
@@ -94,10 +93,10 @@ class HotFactTable:
         self.networks = self._by_kind[HotKind.NETWORK]
         self.newcomers = self._by_kind[HotKind.NEWCOMER]
         self.workers_salt = ""
-        """The mark of the salt under which the last fact that was heard was made; empty while none says."""
+        """The mark of the salt in the latest fact that had one; empty before there is any."""
         self._day = 0
         self._by_worth: list[_Worth] = []
-        """A heap with the worth of each held fact, empty until one must be dropped; it also has some of facts of before."""
+        """A heap with the worth of each held fact, empty until one must be dropped. Some entries are of facts that left."""
 
     def __len__(self) -> int:
         return sum(map(len, self._by_kind.values()))

@@ -201,7 +201,7 @@ def _pattern(values: frozenset[str]) -> re.Pattern[str]:
 
 
 MOST_ATTEMPTS: Final = (1 << 32) - 1
-"""So many checks have a number of their own; the next one begins anew."""
+"""Numbers of checks before they repeat: the check after this one gets the first number again."""
 EVERY_KIND = "*"
 """Stands for a media kind that is not known: every limit that has kinds applies to it."""
 ANY_VALUE = KnownValues(frozenset("*"), frozenset("*"), frozenset("*"))

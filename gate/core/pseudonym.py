@@ -86,7 +86,7 @@ class Pseudonyms:
 
 
 def salt_mark(salt: bytes) -> str:
-    """Eight hex digits that tell a salt from others."""
+    """Eight hex digits that identify a salt without revealing it."""
     return blake2b(blake2b(salt, digest_size=32).digest(), digest_size=4, person=b"salt").hexdigest()
 
 

@@ -76,7 +76,7 @@ class Standing(msgspec.Struct, frozen=True, gc=False):
 
 
 UNKNOWN: Final = Standing()
-"""The standing of an account of which nothing is known. Stores use this one object, by which it is told at once."""
+"""The standing of an account of which nothing is known. Stores use this one object, so that `is` suffices to compare."""
 LAST_KNOWN: Final = 50_000
 """Accounts whose standing is remembered, about 250 bytes each."""
 

@@ -133,7 +133,7 @@ def line(history: History, down: Sequence[str]) -> str:
     if last.has_worker and (trouble := _no_scores(history, last)):
         parts.append(trouble)
     if history.token_refusal_rate():
-        parts.append(f"401 for want of a valid token: {history.token_refusal_rate():.1f} requests/s")
+        parts.append(f"401 without a valid token: {history.token_refusal_rate():.1f} requests/s")
     if last.policy_refused:
         parts.append("the policy file has mistakes, and the last good one stays in force")
     if down:

@@ -28,8 +28,8 @@ class Acknowledgement:
     does not obey. `recent` has, for each class, the gate's uploads of the last `recent_s` seconds (15 minutes at most):
     all, those let in, and of these the ones whose account scores as harmless. `lifted` are pauses of the board that the
     break-glass file of the gate's host lifts: it does not obey those. `salt` is the mark of the gate's salt, `workers_salt`
-    that of the workers whose hot facts it hears; either is empty where the gate does not say. `pauses_known` is false while
-    neither a server nor a snapshot has told the gate the pauses.
+    that of the workers whose hot facts it hears; either is empty where the gate does not say. `pauses_known` is false until a
+    server or a snapshot has given the gate the pauses.
     """
 
     gate: str
@@ -54,7 +54,7 @@ class Acknowledgement:
 
     @property
     def salt_differs(self) -> bool:
-        """True where the gate makes other pseudonyms than the workers: what these say of devices and networks meets nobody."""
+        """True if the workers hash under another salt: the gate recognises none of the devices and networks they publish."""
         return bool(self.salt and self.workers_salt) and self.salt != self.workers_salt
 
     @property

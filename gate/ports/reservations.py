@@ -13,7 +13,7 @@ class ReservationStore(Protocol):
     """Settles the reservations that takes make, each once.
 
     Meaning: a notice about a reservation that is open changes its state and its buckets in one atomic step, as
-    `gate.core.limits.reservation.settle` says; any later notice changes nothing and is told so. Accuracy: exact to the µs,
+    `gate.core.limits.reservation.settle` says; a later notice changes nothing, and its result says so. Accuracy: exact to the µs,
     over any number of gates. Loss: a failover may lose the settlements of the last second. Order: notices of one call about one
     upload are carried out in their order. Growth: a reservation is kept for its lifetime and an hour at most after it.
     """
@@ -34,7 +34,7 @@ class ReservationStore(Protocol):
 
     async def unheard(self, older_than_s: float) -> list[Settlement]:
         """Settlements that failed at least so long ago, and that were carried out all the same, as far as they return tokens to
-        leases. Each is told once; a call that arrives later still is not noticed. Raises StoreUnavailable.
+        leases. Each is returned once; a call that is carried out even later is not noticed. Raises StoreUnavailable.
         """
         ...
 

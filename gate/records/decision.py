@@ -301,7 +301,7 @@ def _room_lines(limit: Limit, full_in_us: int, in_flight: int, held_us: int) -> 
 
 @lru_cache(maxsize=1_024)
 def _policy_line(limit: Limit) -> bytes:
-    """`RateLimit-Policy` of a limit, and the begin of its `RateLimit`."""
+    """`RateLimit-Policy` of a limit, and the start of its `RateLimit`."""
     return b"ratelimit-policy: %b\r\nratelimit: %b" % (policy_field(limit), quoted(limit.name).encode())
 
 

@@ -7,7 +7,7 @@ and first upload up to which it holds. Value, or a tombstone where it is not hot
      "salt": "9c1f03ab"}
 
 `risk` holds for accounts up to a day old, `later_risk` for older ones; if it is absent, `risk` holds for them too.
-`expires` is the first day, in UTC, on which the fact does not hold. `salt` tells the worker's salt from others. Fields of a
+`expires` is the first day, in UTC, on which the fact does not hold. `salt` identifies the worker's salt. Fields of a
 newer version are passed over.
 """
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 PARTITIONS = 4
 DAY_MS = 86_400_000
+MAX_MESSAGE_BYTES = 4 << 20
+"""Most bytes of a batch of records that a topic takes, or of one larger record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +23,7 @@ class Topic:
 
     def config(self) -> dict[str, str]:
         """The broker's settings for it. Records carry the broker's append time; event time stands in the value."""
-        common = {"message.timestamp.type": "LogAppendTime", "max.message.bytes": str(4 << 20)}
+        common = {"message.timestamp.type": "LogAppendTime", "max.message.bytes": str(MAX_MESSAGE_BYTES)}
         policies = ["compact"] if self.compacted else []
         if self.compacted:
             common["min.cleanable.dirty.ratio"] = "0.3"

@@ -1,8 +1,8 @@
-"""The certificate, key and authorities of the port for checks, read again when their files change.
+"""The certificate, key and authorities of the check port, read again when their files change.
 
-A connection gets what is in force when its handshake begins; those that are open keep what they have. Files that cannot be
-used change nothing, as while a renewal has replaced one of two, and the log says so. A client whose authority was taken out
-cannot resume a session that began before: with certificates of clients there are no tickets, and older sessions end.
+A connection uses the files that are in force when its handshake begins, and keeps them. Files that cannot be used, such as
+when a renewal has replaced one of two, change nothing, and the log says so. Where clients show certificates, the server issues
+no session tickets and ends older sessions, so that a client whose authority was removed cannot resume one.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _Stamps = tuple[tuple[int, int, int] | None, ...]
 
 
 class CertificatesInForce:
-    """`context` is for the port that listens. Raises SettingInvalid if the files cannot be used at the start."""
+    """The TLS context of the listening port (`context`), which follows the files. Raises SettingInvalid if they are unusable."""
 
     def __init__(self, files: TlsFiles) -> None:
         self._files = files
@@ -37,7 +37,7 @@ class CertificatesInForce:
         self.context.sni_callback = self._choose
 
     def _choose(self, connection: ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> int | None:
-        """Called at the begin of each handshake, whether the client names a host or not. Returns an alert that ends it."""
+        """The ssl module calls it at the start of each handshake. Returns None, or the alert that ends the handshake."""
         if self._files.client_ca is not None and connection.session_reused:
             session = connection.session
             if session is None or session.time <= self._changed_s:
@@ -52,7 +52,7 @@ class CertificatesInForce:
             await self.look()
 
     async def look(self) -> None:
-        """Put files into force that have changed, and have not changed since the last look."""
+        """Put changed files into force, once two looks in a row have found them the same."""
         stamps = await asyncio.to_thread(_stamps, self._files)
         before, self._seen = self._seen, stamps
         if stamps == self._read or stamps != before:
@@ -61,14 +61,14 @@ class CertificatesInForce:
         try:
             self._current = await asyncio.to_thread(tls_context, self._files)
         except SettingInvalid as error:
-            log.warning("the changed certificates are not in force, those from before stay: %s", error)
+            log.warning("the changed certificates cannot be used, the earlier ones stay in force: %s", error)
         else:
             self._changed_s = int(time.time())
-            log.warning("the changed certificates of %s are in force", self._files.cert)
+            log.info("the changed certificates of %s are in force", self._files.cert)
 
 
 def tls_context(files: TlsFiles) -> ssl.SSLContext:
-    """TLS of the port for checks. A client without a certificate of the authorities gets no connection. Raises SettingInvalid."""
+    """TLS of the check port. A client without a certificate of the authorities gets no connection. Raises SettingInvalid."""
     try:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(files.cert, files.key)
@@ -83,7 +83,7 @@ def tls_context(files: TlsFiles) -> ssl.SSLContext:
 
 
 def unusable(error: Exception) -> SettingInvalid:
-    """The error for files that are no certificates."""
+    """The error for TLS files that cannot be used."""
     return SettingInvalid(
         f"the files of UPLOAD_GATE_TLS_CERT, _KEY and _CLIENT_CA cannot be used: {error}", "check that they are PEM"
     )

@@ -46,10 +46,13 @@ class Port(StrEnum):
 
 
 _SERVERS: Final = {
-    Port.CHECK: [{"url": "http://127.0.0.1:8390", "description": "The port for checks."}],
+    Port.CHECK: [{"url": "http://127.0.0.1:8390", "description": "The check port."}],
     Port.PAGES: [
-        {"url": "http://127.0.0.1:8390", "description": "The port for checks, while it is on loopback."},
-        {"url": "http://127.0.0.1:8393", "description": "A port of their own, beyond loopback or where one is given."},
+        {"url": "http://127.0.0.1:8390", "description": "The check port, while it is on loopback."},
+        {
+            "url": "http://127.0.0.1:8393",
+            "description": "The port for metrics and health, beyond loopback or if one is set.",
+        },
     ],
     Port.ADMIN: [{"url": "http://127.0.0.1:8391", "description": "The admin port."}],
 }

@@ -15,7 +15,7 @@ DECISION: Final = {
     "policy": "The hash of the policy in force.",
     "board_rev": "The revision of the pauses that the gate knew.",
     "appeal": "A code that an uploader who was refused can give to your staff; it names this decision.",
-    "degraded": "The stores that could not be asked, such as `store`; empty where all were.",
+    "degraded": "The stores that the gate could not reach, such as `store` for Redis; empty if it reached all.",
     "ignored": "The fields of the check that broke their rule, and a class that the policy does not have.",
     "message": "A text for the uploader from the pause that decided.",
     "link": "A link beside the message.",
@@ -31,11 +31,11 @@ LEFT: Final = {
 SETTLED: Final = {
     "upload_id": "The upload's id.",
     "status": "`settled`, `repeated`, `expired`, `unknown`, or `error`: send a report with `error` again.",
-    "outcome": "The outcome for the tokens: the one first reported, or `kept` or `given_back` at expiry.",
+    "outcome": "What became of the tokens: the outcome first reported, or `kept` or `given_back` at expiry.",
 }
 HEADERS: Final[dict[str, Any]] = {
     "RateLimit-Policy": "The limit with the least room, or the one that refused: its burst and the time that fills it.",
-    "RateLimit": "Of the same limit: what is left, and in how many seconds that changes.",
+    "RateLimit": "The same limit: what is left, and in how many seconds that changes.",
     "Retry-After": "Whole seconds after which a retry may pass, where waiting helps.",
 }
 

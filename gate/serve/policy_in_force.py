@@ -23,7 +23,7 @@ READ_EVERY_S: Final = 1.0
 class PolicyInForce:
     """The policy of `check` and its document. `problem` says why the file on disk is not in force, None while it is.
 
-    `path` is as in `load_policy`; the packaged policy cannot change while a gate runs. `also` is called with each policy
+    `path` is as in `load_policy`; the shipped policy cannot change while a gate runs. `also` is called with each policy
     that comes into force, for what obeys it beside the check.
     """
 
@@ -52,7 +52,7 @@ class PolicyInForce:
 
     async def watch(self, every_s: float = READ_EVERY_S) -> None:
         """Read the file every `every_s` seconds, and put what changed into force, until cancelled."""
-        within_s = None if self._path is None else every_s  # the packaged policy changes only with the package
+        within_s = None if self._path is None else every_s  # the shipped policy changes only with the package
         while True:
             self._again.clear()
             await self.read()
@@ -67,7 +67,7 @@ class PolicyInForce:
         told = str(text)
         if told == self._read:
             return
-        judged = await asyncio.to_thread(_judged, text, str(self._path or "the packaged policy"))
+        judged = await asyncio.to_thread(_judged, text, str(self._path or "the shipped policy"))
         self._read = told
         self._take(judged)
 

@@ -32,7 +32,7 @@ class Running(Protocol):
 
     @property
     def ended(self) -> asyncio.Event:
-        """Set when it serves no more."""
+        """Set when it has stopped serving."""
         ...
 
 

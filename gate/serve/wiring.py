@@ -117,7 +117,7 @@ async def serve(settings: Settings, ready: asyncio.Event | None = None) -> None:
             await stack.enter_async_context(serving(app, port, limits, settings.tls if app is apps[0] else None))
             for app, port in zip(apps, ports, strict=True)
         ]
-        log.warning("checks at %s/v1/check, admin at %s", settings.gate, settings.admin)
+        log.info("checks at %s/v1/check, admin at %s", settings.gate, settings.admin)
         # all objects loaded so far live as long as the process, so the collector can ignore them
         gc.collect()
         gc.freeze()
@@ -125,8 +125,8 @@ async def serve(settings: Settings, ready: asyncio.Event | None = None) -> None:
         if ready is not None:
             ready.set()
         await _first(stop.wait(), *(server.ended.wait() for server in servers))
-        log.warning("stopping: answering the requests under way")
-    log.warning("stopped")
+        log.info("stopping: answering the requests under way")
+    log.info("stopped")
 
 
 @dataclass(frozen=True, slots=True)
@@ -338,7 +338,7 @@ async def _decision_log(
 
 
 def _say_start(settings: Settings, policy: str, down: str | None) -> None:
-    log.warning("policy %s from %s", policy, settings.policy or "the package")
+    log.info("policy %s is in force, from %s", policy, settings.policy or "the package")
     if settings.salt_is_default:
         log.warning("UPLOAD_GATE_SALT is not set: hashes of addresses can be reversed; set one secret for all gates")
     if down is not None:

@@ -153,7 +153,7 @@ async def supervise(settings: Settings, workers: int, environment: Mapping[str, 
         place = stack.enter_context(listening(settings.metrics_host, settings.metrics_port, f"{PREFIX}METRICS_PORT"))
         await stack.enter_async_context(serving(pages, place))
         tasks = [asyncio.create_task(worker.run(), name=f"worker {worker.number}") for worker in pool]
-        log.warning("%d workers on %s; their metrics: %s%s", workers, settings.gate, settings.metrics, TARGETS_PATH)
+        log.info("%d workers on %s; their metrics: %s%s", workers, settings.gate, settings.metrics, TARGETS_PATH)
         waiting = asyncio.create_task(stop.wait(), name="stop")
         await asyncio.wait({waiting, *tasks}, return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()

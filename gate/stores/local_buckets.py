@@ -147,9 +147,10 @@ class LocalBuckets:
         return cost_us, max(tolerance_us, cost_us) if whole_us <= tolerance_us else tolerance_us
 
     def _forget(self) -> None:
-        """Drop entities until a hundredth is free: of some that were added first, those that would be full first, but none that
-        all uploads share. Whoever has many accounts would else fill such a bucket anew, or that of a device. The others
-        of them go behind the rest."""
+        """Drop entities until a hundredth is free: of some that were added first, those whose buckets would be full first.
+
+        An entity that all uploads share is never dropped: a dropped entity begins with full buckets, which somebody with many
+        accounts could otherwise bring about. The others of those looked at go behind the rest."""
         least = self._max_buckets * 99 // 100
         while self._count > least:
             looked_at = list(islice(self._tats, max(LEAST_LOOKED_AT, len(self._tats) // 50)))

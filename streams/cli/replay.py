@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 PROGRESS_EVERY_S = 5.0
 _PLAINER = {
     "abusive_accounts_met": "abusive accounts reviewed, challenged or refused",
-    "benign_accounts_met": "benign accounts reviewed, challenged or refused",
+    "benign_accounts_met": "honest accounts reviewed, challenged or refused",
     "abusive_accounts_met_or_next": "abusive ones, with their next upload",
-    "benign_accounts_met_or_next": "benign ones, with their next upload",
+    "benign_accounts_met_or_next": "honest ones, with their next upload",
     "auc": "AUC of last risks",
     "recall_at_1pct_fpr": "recall at 1 % false positives",
     "synthetic_times": "times made up, as rows have none",
@@ -93,7 +93,7 @@ def replay(
 def _write_features(file: Path, stream: Stream, models: Models) -> None:
     import msgspec
 
-    from streams.lab.evaluate import vectors
+    from streams.lab.feature_vectors import vectors
     from streams.lab.rows import attempted
 
     labelled = ((upload.label, attempted(upload.request, upload.at_us)) for upload in stream.uploads)

@@ -2,8 +2,8 @@
 
 Uploads within two seconds of each other are one beat. The parts of one media group are one beat too, which `fold`
 ensures. The last dozen beats are kept in the order of event time, so that a late upload counts at its own time. They
-are a list of milliseconds, the latest beat first: its begin and its length, then for each earlier beat the distance of
-its begin and its length. Uploads that fit among the kept beats give the same list in any order.
+are a list of milliseconds, the latest beat first: its start and its length, then for each earlier beat the time from its
+start to the start of the next one, and its length. Uploads that fit among the kept beats give the same list in any order.
 """
 
 from __future__ import annotations

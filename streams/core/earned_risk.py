@@ -28,9 +28,9 @@ from streams.core.scorecard.scale import log_odds_of, probability
 MOST_TRIED: Final = 1_024
 """Accounts up to which `least_accounts` looks for a risk."""
 LEAST_RISK: Final = 0.3
-"""The least earned risk that is told to gates; a lower one is below every class's threshold."""
+"""The least earned risk that is published to gates; a lower one is below every class's threshold."""
 AGES_S: Final = (10, 30, 60, 600, 3_600, 21_600, 86_400)
-"""Ages for which the risk of newcomers is told."""
+"""Ages for which the risk of newcomers is published."""
 _AGE: Final = frozenset(feature.name for feature in FEATURES if feature.family == "age")
 _SECOND_US: Final = 1_000_000
 _BORN_US: Final = 1
@@ -56,7 +56,7 @@ def newcomer_risks(scorecard: Scorecard) -> dict[int, float]:
 
     It is that of an account of the base rate whose age alone is known, at most the scorecard's `alone_at_most`. An account
     that uploads sooner has at least this risk: where the scorecard trusts those that upload at once, as where the first
-    upload creates the account, no later ones are told to be worse.
+    upload creates the account, no later age has a higher risk.
     """
     of_age = [number for number, term in enumerate(scorecard.terms) if _AGE.issuperset(term.features)]
     ages_us = sorted({0, *(s * _SECOND_US for s in AGES_S), *_changes(scorecard.terms[number] for number in of_age)})

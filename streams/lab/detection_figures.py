@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 BINS = 10
+FEW_FALSE_POSITIVES = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,32 @@ class DetectionFigures:
     recall_at_1pct_fpr: float | None
     recall_at_01pct_fpr: float | None
     ece: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Separation:
+    """How well scores separate `accounts` labelled accounts, `abusive` of them abusive.
+
+    `recall` is the share of abuse above a threshold that 1 % of honest accounts reach. `auc` and `recall` are None if all labels
+    are of one class.
+    """
+
+    accounts: int
+    abusive: int
+    auc: float | None
+    recall: float | None
+
+
+def separation(labelled: Iterable[tuple[int, float]]) -> Separation:
+    """The figures for (label, score) pairs, one an account: 1 is abusive, 0 honest. Any other label is left out."""
+    pairs = [(label, score) for label, score in labelled if label in (0, 1)]
+    labels = np.array([label for label, _ in pairs], np.int64)
+    scores = np.array([score for _, score in pairs], np.float64)
+    abusive = int(labels.sum())
+    if not 0 < abusive < len(pairs):
+        return Separation(len(pairs), abusive, None, None)
+    recall = recall_at_share(labels, scores, FEW_FALSE_POSITIVES)
+    return Separation(len(pairs), abusive, auc_of(labels, scores), recall)
 
 
 def rounded(figure: float | None) -> float | None:

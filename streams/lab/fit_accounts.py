@@ -26,16 +26,16 @@ from streams.core.models.name_model import NameModel
 from streams.core.scorecard import Scorecard
 from streams.files.scorecards import load_scorecard
 from streams.lab.boosting import BAGS, Matrix, Vectors, boost
+from streams.lab.calibration import Capped, choose_cap, most_alone, scorecard_of
+from streams.lab.caption_odds_line import carried_on, steepness, with_line
 from streams.lab.cross_fitted import KNOWN, cross_fitted, share_known
 from streams.lab.detection_figures import DetectionFigures, detection_figures
 from streams.lab.families import family_numbers, shown
 from streams.lab.fit_texts import LEAST_LABELS, Labelled, Progress, TooFewLabels
 from streams.lab.held_out import HeldOut, held_out, sums_by_family, with_enough_rounds
-from streams.lab.odds_carried_on import carried_on, steepness, with_line
 from streams.lab.one_thread import one_thread
 from streams.lab.rows import ABUSIVE, BENIGN, Recorded, Stream, read
 from streams.lab.snapshots import FeatureSnapshot, FoldedStream, account_labels, fold_stream
-from streams.lab.under_caps import Capped, choose_cap, most_alone, scorecard_of
 
 AFTER: Final = (3, 5, 8, 12, 20, 35, 60, 100, 200, 400)
 """The events after which an account is a row to fit to."""

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.lab.boosting import MORE_ROUNDS, ROUNDS, Boosted, Matrix, Vectors, boost
+from streams.lab.calibration import early_recall, fit_capped, log_loss
+from streams.lab.caption_odds_line import steepness, with_line
 from streams.lab.fit_texts import TooFewLabels
-from streams.lab.odds_carried_on import steepness, with_line
 from streams.lab.rows import ABUSIVE, BENIGN
-from streams.lab.under_caps import early_recall, fit_capped, log_loss
 
 FOLDS: Final = 10
 """Fits that judge rows they did not see; each leaves out a tenth of the families, so that it knows nearly what the

@@ -1,7 +1,7 @@
 """Reads labelled links: lists of abusive links by the time they were first seen, and labelled rows with `urls`.
 
-A list is a CSV of `first_seen_unix,entry`, or has one link a line. A time is in seconds since 1970 or ISO 8601, in UTC where
-it names no zone; a rank in its place sorts the list likewise. Lines that hold no link are left out and counted.
+A list is a CSV of `first_seen_unix,entry`, or has one link a line. A time is in seconds since 1970 or ISO 8601, in UTC unless
+it names a zone; a rank may stand in its place to order the list. Lines without a link are left out and counted.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from streams.core.models.link_model import LinkText, read_link
 from streams.core.weblinks import WebLinks, host
-from streams.lab.packed import UNREADABLE, opened, why_unreadable
+from streams.lab.gzip_files import UNREADABLE, opened, why_unreadable
 from streams.lab.rows import ABUSIVE, BENIGN, MAX_TIME_S, RowInvalid, read_rows
 from streams.lab.unread_fields import UnreadFields
 
@@ -87,7 +87,7 @@ def _list(file: Path) -> Iterator[tuple[float | None, str]]:
 
 
 def _time_s(file: Path, line: int, text: str) -> float | None:
-    """The time that `text` is, None if it does not look like one. Raises RowInvalid for one that is none."""
+    """The time that `text` states; None if it does not look like a time. Raises RowInvalid for an impossible one."""
     try:
         if _DATE.fullmatch(text):
             moment = datetime.fromisoformat(text)
@@ -99,7 +99,7 @@ def _time_s(file: Path, line: int, text: str) -> float | None:
     except ValueError:
         at_s = -1.0
     if not 0.0 <= at_s < MAX_TIME_S:
-        raise RowInvalid(file, line, f"first_seen_unix: {text[:40]} is not a time in seconds since 1970")
+        raise RowInvalid(file, line, f"first_seen_unix: {text[:40]} is no time in seconds since 1970 or ISO 8601")
     return at_s
 
 

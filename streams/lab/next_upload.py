@@ -1,6 +1,6 @@
 """What the gate would do with the next upload of each account that a replay met: by its score, soon after its last upload.
 
-Many accounts of a stream upload once, so that no check of theirs knows their score. The next upload is not sent.
+Many accounts of a stream upload once, so that none of their checks knows their score. The next upload is not sent.
 """
 
 from __future__ import annotations

@@ -29,8 +29,7 @@ from gate.core.score import Score
 from gate.errors import StoreUnavailable
 from gate.ports.scores import ScoreStore
 from gate.ports.takes import TakeStore
-from streams.lab.detection_figures import rounded
-from streams.lab.evaluate import Figures, figures
+from streams.lab.detection_figures import Separation, rounded, separation
 from streams.lab.next_upload import MEETS, NextUploads
 from streams.lab.rows import (
     ABUSIVE,
@@ -65,7 +64,7 @@ class Tally:
     met_next: set[str] = field(default_factory=set)
 
     def add(self, upload: Recorded, decision: Decision) -> None:
-        """Count one upload. An account is abusive if any of its uploads is, else benign if any is."""
+        """Count one upload. An account is abusive if any of its uploads is, else honest if any is."""
         account = upload.request.account.id
         refused = not decision.verdict.lets_in
         self.uploads += 1
@@ -86,7 +85,7 @@ class Outcome:
     judged by where that is higher. `seconds` is the time from its first check to its last score."""
 
     tally: Tally
-    figures: Figures
+    figures: Separation
     synthetic_times: bool
     windows: int
     seconds: float
@@ -232,7 +231,7 @@ async def replay(
     # scores of accounts that have long been inactive in recorded time expire during a long stream
     risks = following.risks | await _settled(store, list(tally.labels))
     tally.met_next, hot = following.met, judge.hot_risks
-    labelled = figures(
+    labelled = separation(
         (label, max(risks.get(account, 0.0), hot.get(account, 0.0))) for account, label in tally.labels.items()
     )
     return Outcome(tally, labelled, stream.synthetic_times, count, seconds)

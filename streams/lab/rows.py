@@ -29,7 +29,7 @@ from gate.core.media import Media
 from gate.core.request import CheckRequest
 from gate.errors import FileInvalid
 from gate.records.complaints import plain_complaint
-from streams.lab.packed import UNREADABLE, opened, why_unreadable
+from streams.lab.gzip_files import UNREADABLE, opened, why_unreadable
 from streams.lab.unread_fields import UnreadFields
 
 MAX_ROW_BYTES = 1 << 20

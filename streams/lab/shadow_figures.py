@@ -58,7 +58,7 @@ class ShadowFigures:
 def shadow_figures(
     hash_: str, labels: NDArray[np.int64], live: NDArray[np.float64], shadow: NDArray[np.float64]
 ) -> ShadowFigures:
-    """The figures for the labels (1 abusive, 0 benign) and both log odds of each account."""
+    """The figures for the labels (1 abusive, 0 honest) and both log odds of each account."""
     both = 0 < labels.sum() < len(labels)
     one, other = _risks(live), _risks(shadow)
     apart = np.abs(one - other)

@@ -49,7 +49,7 @@ class FeatureSnapshot:
 
 @dataclass(slots=True)
 class FoldedStream:
-    """The states of accounts after folding. `labels` has 1 for abusive, 0 for benign, -1 for unlabelled accounts."""
+    """The states of accounts after folding. `labels` has 1 for abusive, 0 for honest, -1 for unlabelled accounts."""
 
     labels: dict[str, int] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
@@ -69,7 +69,7 @@ class FoldedStream:
 
 
 def account_labels(uploads: Sequence[Recorded]) -> dict[str, int]:
-    """Each account's label: abusive if any of its uploads is, else benign if any is."""
+    """Each account's label: abusive if any of its uploads is, else honest if any is."""
     labels: dict[str, int] = {}
     for upload in uploads:
         account = upload.request.account.id

@@ -74,7 +74,7 @@ def _evaluation_lines(figures: AccountFigures, hash_: str) -> list[str]:
         f"last risk: {_ranking(figures.last)}",
         *(f"after {count} events: {of_accounts(one)}" for count, one in figures.after.items()),
     ]
-    for name, shares in (("benign", figures.benign_at_least), ("abusive", figures.abusive_at_least)):
+    for name, shares in (("honest", figures.benign_at_least), ("abusive", figures.abusive_at_least)):
         said = ", ".join(f"{bound:g}: {shown(share)}" for bound, share in shares.items())
         lines.append(f"share of {name} accounts at a risk of at least {said}")
     lines.append(
@@ -97,7 +97,7 @@ def shadow_lines(shadow: ShadowFigures) -> list[str]:
     ]
     for level, one in shadow.disagreements.items():
         lines.append(
-            f"to a risk of {level:g} the scorecard alone lifts {one.abusive_live:,} abusive and {one.benign_live:,} benign "
+            f"to a risk of {level:g} the scorecard alone lifts {one.abusive_live:,} abusive and {one.benign_live:,} honest "
             f"accounts, the one in shadow alone {one.abusive_shadow:,} and {one.benign_shadow:,}"
         )
     return lines

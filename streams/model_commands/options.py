@@ -46,10 +46,10 @@ def require_fit(modules: Sequence[str] = ("sklearn",)) -> None:
 
 @contextmanager
 def shown_progress() -> Iterator[Callable[[float, str], None]]:
-    """Show on stderr how much is done. Yields a function that is told it: a share in [0, 1], and the step.
+    """Show on stderr how much is done. Yields the function that reports progress: a share in [0, 1], and the step's name.
 
-    A terminal has a bar. Anything else, as the log of a job, gets a line every LINE_EVERY_S seconds, also where one step takes
-    longer, so that a reader knows it from a fit that hangs.
+    A terminal shows a bar. Any other stderr, such as a job's log, gets a line every LINE_EVERY_S seconds, even within one long
+    step, so that a reader can tell a slow fit from one that hangs.
     """
     if sys.stderr.isatty():
         yield _draw_bar

@@ -122,7 +122,7 @@ def _note_each(crowd: Crowd, partition: int, shown: CrowdShown, joined: Joined |
 
 
 def _of_each_upload(of_accounts: NDArray[T], shown: CrowdShown) -> NDArray[T]:
-    """A column of the accounts as one of their uploads."""
+    """Each account's value, repeated for each of its uploads."""
     return np.repeat(of_accounts, np.array(shown.uploads, np.intp))
 
 

@@ -43,8 +43,10 @@ class Hashes:
 
 
 def account_numbers(salt: bytes, most: int = MAX_REMEMBERED) -> AccountNumbers:
-    """The numbers of accounts under one salt, equal in all processes that have it. The caller numbers an account once a batch:
-    among 100,000 accounts a look at a table of all of them waits for memory as long as a new hash takes.
+    """The numbers of accounts under one salt, equal in all processes that have it.
+
+    It remembers `most` numbers. A table of all accounts would save nothing: with 100,000 of them, reading it waits for memory
+    as long as hashing takes. So the caller numbers each account once a batch.
     """
     numbers = Remembered(partial(_number, _hasher(salt, 4, b"account").copy), most)
     return AccountNumbers(numbers.__getitem__, salt_mark(salt))

@@ -47,8 +47,9 @@ class ReadEvent(NamedTuple):
 
 
 class ReadEvents(NamedTuple):
-    """Events, the numbers of each one's caption where captions are read, and the log odds of its worst link where a link
-    model reads them: three sequences of one length, since a tuple for each event would take time to make and to free."""
+    """Events, each with the numbers of its caption and the log odds of its worst link; None if no model reads them.
+
+    Three sequences of one length, because a tuple for each event would take time to make and to free."""
 
     events: Sequence[ReadEvent]
     captions: Sequence[CaptionNumbers | None]

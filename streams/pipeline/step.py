@@ -45,7 +45,14 @@ from streams.pipeline.stamps import Stamps
 from streams.pipeline.unprocessable import Unprocessable, parted
 
 BACKFILLED_A_BATCH = 256
-"""Most accounts that are scored with a batch without an event of theirs; the others wait for the next one."""
+MOST_BACKFILLED = 1_000
+"""Most accounts without an event that are scored with a small batch, and with the largest one."""
+
+
+def go_with_a_batch(accounts: int) -> int:
+    """Most accounts without an event that are scored with a batch of `accounts`: an eighth as many, so that it does not take
+    much longer. The others wait for the next batch."""
+    return max(BACKFILLED_A_BATCH, min(MOST_BACKFILLED, accounts // 8))
 
 
 def process(
@@ -202,7 +209,7 @@ class Scoring(NamedTuple):
 
 
 def again(accounts: Iterable[str], states: Mapping[str, bytes], scoring: Scoring) -> list[EncodedScore]:
-    """The scores that the states of `accounts` give now, without an event of theirs.
+    """The scores that the states of `accounts` give now, without an event.
 
     An account without a state that can be scored has none: the fold of its next event reports it.
     """
@@ -258,7 +265,7 @@ def _with_earlier(
     stamps: Stamps,
 ) -> Scores:
     """The scores with those of accounts without an event in the batch whose surroundings have changed."""
-    earlier = backfill.take(stamps.partition, BACKFILLED_A_BATCH, changed)
+    earlier = backfill.take(stamps.partition, go_with_a_batch(len(changed)), changed)
     stamps.learn(earlier)
     waited = again(earlier, states, scoring)
     return Scores(

@@ -29,13 +29,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the process that `upload-gate up` starts. Returns its exit code, for a recording 0 only at its end."""
     environ = os.environ
     parser = argparse.ArgumentParser(prog="python -m streams.traffic", description=__doc__)
-    parser.add_argument("--gate", default=environ.get("UPLOAD_GATE_GATE", DEFAULT_GATE))
-    parser.add_argument("--kafka", default=environ.get("UPLOAD_GATE_KAFKA", DEFAULT_KAFKA))
-    parser.add_argument("--token-file", type=Path, help="holds the gate's token where UPLOAD_GATE_TOKEN does not")
-    parser.add_argument("--rate", type=float, default=20.0)
-    parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("--replay", type=Path)
-    parser.add_argument("--speed", type=float, default=1.0)
+    parser.add_argument("--gate", default=environ.get("UPLOAD_GATE_GATE", DEFAULT_GATE), help="base URL of the gate")
+    parser.add_argument("--kafka", default=environ.get("UPLOAD_GATE_KAFKA", DEFAULT_KAFKA), help="bootstrap servers")
+    parser.add_argument("--token-file", type=Path, help="file with the gate's token, unless UPLOAD_GATE_TOKEN has it")
+    parser.add_argument("--rate", type=float, default=20.0, help="simulated uploads per second (default 20)")
+    parser.add_argument("--seed", type=int, default=7, help="seed of the simulation (default 7)")
+    parser.add_argument("--replay", type=Path, help="labelled stream to send instead of simulated uploads")
+    parser.add_argument(
+        "--speed", type=float, default=1.0, help="with --replay: times faster than recorded (default 1)"
+    )
     given = parser.parse_args(arguments)
     # while a broker is down the client logs dozens of lines a second, and asyncio the tasks that it leaves; we log once
     # that it is away

@@ -98,7 +98,7 @@ class App(faust.App):
 def build(settings: WorkerSettings, registry: CollectorRegistry, step: Callable[..., Effects] = process) -> App:
     """The app, not started; `step` is what it does with a batch. Raises PolicyInvalid for scorecard and models."""
     metrics = WorkerMetrics(registry)
-    kafka = Outage("Kafka", lambda up: metrics.kafka_up.set(int(up)))
+    kafka = Outage("Kafka", lambda up: metrics.kafka_up.set(int(up)), bootstrap=settings.kafka)
     redis = Outage("Redis", lambda up: metrics.redis_up.set(int(up)))
     quiet_clients(kafka)
     connection(settings.kafka)  # a file that cannot be read is said at the start
@@ -136,7 +136,7 @@ def build(settings: WorkerSettings, registry: CollectorRegistry, step: Callable[
         partitions, crowd, kafka, monitor, fetches.put, app.flow_control.resume, settings.session_timeout_ms, cluster
     )
     app.controls = Controls(partitions, kafka, lambda: app.intake.consumer is not None)
-    app.intake.add_dependency(hot_fact_publisher(settings, where, crowd, scorecard, partitions))
+    app.intake.add_dependency(hot_fact_publisher(settings, where, crowd, scorecard, partitions, kafka))
     app.intake.add_dependency(
         CampaignFeed(where.bootstrap, where.topics.campaigns.name, campaigns, kafka, metrics.show_campaigns)
     )
@@ -181,7 +181,7 @@ async def _resources(
     log.info("%s", models_line(models))
     if settings.salt_is_default:
         log.warning(
-            "UPLOAD_GATE_SALT is not set: hashes of addresses and devices can be turned back; set one secret for all "
+            "UPLOAD_GATE_SALT is not set: hashes of addresses and devices can be reversed; set one secret for all "
             "workers and gates"
         )
     with few_collections(), _metrics(settings, registry):

@@ -25,6 +25,7 @@ from streams.worker.metrics import WorkerMetrics
 from streams.worker.one_filler import OneFiller
 from streams.worker.outage import Outage
 from streams.worker.partition import Event, Partition, State
+from streams.worker.refusals import refused
 from streams.worker.scores_to_redis import PUT_WITHIN_S, UNKNOWN_MARK, ScoresToRedis, within
 
 log = logging.getLogger("upload_gate.worker")
@@ -237,9 +238,10 @@ class Partitions:
         return self._knows_others() and partition is not None and acts(partition.behind, self._act_within_records)
 
     async def prepare(self, owner: Owner) -> None:
-        """See Around. Waits for the counts and campaigns of all partitions, so that no account's first score lacks its own.
+        """See Around. Waits for the counts and campaigns of all partitions, so that no account's first score lacks them.
 
-        Waits only for a few seconds, since a score without them is better than none, and not where there is no account.
+        Waits at most HEAR_WITHIN_S seconds, since a score without them is better than none, and not at all if the partition has
+        no account.
         """
         states = owner.accounts.states
         with contextlib.suppress(TimeoutError):
@@ -269,7 +271,9 @@ class Partitions:
     def opened(self, partition: int, owner: Owner, records: int) -> None:
         """See Around."""
         self._kafka.up()
-        log.info("partition %d is ours from %d, %d changelog records read", partition, owner.next, records)
+        log.info(
+            "partition %d: this worker reads from offset %d, after %d changelog records", partition, owner.next, records
+        )
         self._tell(partition, owner)
         mark = owner.accounts.mark
         if mark is not None and mark.salt not in ("", self.where.salt_mark):
@@ -318,7 +322,9 @@ class Partitions:
         """See Around."""
         kind = kind_of(error)
         self._metrics.batch_failures.labels(kind).inc()
-        if kind == "other":
+        if refused(error) is not None:
+            self._kafka.failed(error, "Write")
+        elif kind == "other":
             log.error("partition %d: a batch failed and is repeated", partition, exc_info=error)
         elif not self._kafka.is_down:
             log.warning("partition %d: a batch is repeated (%s: %s)", partition, kind, kafka_trouble(error))

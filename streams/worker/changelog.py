@@ -18,7 +18,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from gate.core.fields.parse import UNDECODABLE
 from gate.errors import StateUnreadable
-from gate.stores.kafka.client import connected, finished
+from gate.stores.kafka.client import closed, connected
 from gate.stores.kafka.connection import connection
 from streams.core.facts import READABLE, VERSION, version
 from streams.worker.plain_records import without_copies
@@ -99,14 +99,14 @@ class PartitionReader:
                 without_copies(self._consumer)
                 self.begin, self.end = await self.bounds(self._at.topic)
         except BaseException:
-            await finished(self._consumer.stop())
+            await closed(self._consumer.stop())
             raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await finished(self._consumer.stop())
+        await closed(self._consumer.stop())
 
     async def bounds(self, topic: str, partition: int | None = None) -> tuple[int, int]:
         """The first offset of a partition of `topic`, and the offset after its last record. The default is the

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
 
 from gate.core.duration import DAY_US
-from streams.pipeline.step import BACKFILLED_A_BATCH
+from streams.pipeline.step import go_with_a_batch
 
 RESCORED_A_TURN = 1_000
 MAX_LAGGED = 100_000
@@ -87,16 +87,15 @@ class Chores:
         """Whether a chore is due at this position."""
         return self._cannot_wait(next_offset) or self._waiting() > 0
 
-    def has_turn(self, next_offset: int) -> bool:
+    def has_turn(self, next_offset: int, behind: int = 0) -> bool:
         """Whether the next step is a chore instead of a fetch: every second step while a chore is due.
 
-        While batches come, each takes a few of the accounts that wait; they are a chore where more wait than that.
+        While batches come, each takes some of the accounts that wait; they are a chore where more wait than that. `behind`
+        is how many records the partition still has: with some, a batch comes, though not in every step.
         """
-        got_none, self._turn_at = next_offset == self._turn_at, next_offset
-        goes_with_a_batch = 0 if got_none else BACKFILLED_A_BATCH
-        self._was_chore = not self._was_chore and (
-            self._cannot_wait(next_offset) or self._waiting() > goes_with_a_batch
-        )
+        is_last, self._turn_at = next_offset == self._turn_at and not behind, next_offset
+        wait_for_a_batch = 0 if is_last else go_with_a_batch(behind)
+        self._was_chore = not self._was_chore and (self._cannot_wait(next_offset) or self._waiting() > wait_for_a_batch)
         return self._was_chore
 
     def take(self, accounts: Mapping[str, bytes], next_offset: int) -> tuple[Chore, Sequence[str]]:

@@ -44,7 +44,7 @@ from streams.worker.changelog import (
 )
 from streams.worker.chores import Chores
 from streams.worker.continuity import Log, LogChange, Resumption, ScoreBasis, next_generation, resume, score_basis
-from streams.worker.producer import ResultUnknown, transactional_producer
+from streams.worker.producer import ResultUnknown, first_error, transactional_producer
 from streams.worker.scores_to_redis import ScoresToRedis
 
 COMMIT_EVERY_S = 0.2
@@ -65,13 +65,17 @@ class Misplaced(UploadGateError):
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """The cluster, the topics and the consumer group that owners work in. `salt_mark` tells the salt of hashes from others
+    """The cluster, the topics and the consumer group that owners work in. `salt_mark` identifies the salt of hashes
     (`gate.core.pseudonym.salt_mark`); it is empty where that does not matter."""
 
     bootstrap: str
     topics: Topics
     group: str
     salt_mark: str = ""
+
+
+Sent = dict[type, tuple[str, list[asyncio.Future[Any]]]]
+"""The topic and the batches of each part of the effects."""
 
 
 class Folded(NamedTuple):
@@ -298,7 +302,7 @@ class Owner:
                     await self._transact(batch)
         except Exception as error:
             self._is_over = True
-            self._hooks.commit_failed(self, error)
+            self._hooks.commit_failed(self, first_error(self._producer) or error)
 
     async def _transact(self, batch: Sequence[Folded]) -> None:
         """One transaction. Raises KafkaError, and asyncio's and the client's own errors once the producer is closed."""
@@ -317,7 +321,7 @@ class Owner:
             self.where.salt_mark,
         )
         await producer.begin_transaction()
-        sent: dict[type, list[asyncio.Future[Any]]] = {}
+        sent: Sent = {}
         for part in effects.parts:
             topic = part.topic(topics)
             if topic is None:
@@ -325,9 +329,9 @@ class Owner:
             records = part.records(at)
             if isinstance(part, States):  # the watermark is the last record of the changelog
                 records = chain(records, [(WATERMARK_KEY, encode_watermark(mark))])
-            sent[type(part)] = await send_packed(producer, topic.name, part.partition(at), records)
-        await asyncio.gather(*chain.from_iterable(sent.values()))
-        states, scores = sent[States], sent[Scores]
+            sent[type(part)] = topic.name, await send_packed(producer, topic.name, part.partition(at), records)
+        await _stored(sent)
+        (_, states), (_, scores) = sent[States], sent[Scores]
         if states[0].result().offset < self.accounts.position:
             raise Misplaced(f"{topics.states.name} was created anew, without the states that it held")
         group_offset = {TopicPartition(topics.events.name, at): effects.next_offset}
@@ -341,6 +345,17 @@ class Owner:
         for folded in batch:
             self._hooks.committed(self, folded.effects, now - folded.handed_over)
         await self.redis.forget(effects.part(Scores).gone, self.chores.before_us)
+
+
+async def _stored(sent: Sent) -> None:
+    """Wait until the broker has stored all batches. Raises KafkaError, which names the topic."""
+    named = {batch: topic for topic, batches in sent.values() for batch in batches}
+    done, _ = await asyncio.wait(named, return_when=asyncio.FIRST_EXCEPTION)
+    for batch in done:
+        error = batch.exception()
+        if error is not None:
+            error.args = error.args or (named[batch],)
+            raise error
 
 
 def _now_ms() -> int:

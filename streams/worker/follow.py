@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from gate.stores.kafka.client import connected, finished
+from gate.stores.kafka.client import closed, connected
 from gate.stores.kafka.connection import connection
 from gate.stores.kafka.recreation import RecreationWatch
 
@@ -41,7 +41,7 @@ class TopicFollower:
         """Connect. Raises KafkaError; KeyError if there is no such topic, and TimeoutError if it is not known yet."""
         try:
             await connected(self._consumer)
-            if self._at.topic not in await self._consumer.topics():  # to name it may create it, with other settings
+            if self._at.topic not in await self._consumer.topics():  # naming it might create it
                 raise KeyError(self._at.topic)
             self._consumer.assign([self._at])
             begin = (await self._consumer.beginning_offsets([self._at]))[self._at]
@@ -52,7 +52,7 @@ class TopicFollower:
             self._consumer.seek(self._at, self.position)
             await self._watch.__aenter__()
         except BaseException:
-            await finished(self._consumer.stop())
+            await closed(self._consumer.stop())
             raise
         return self
 
@@ -60,7 +60,7 @@ class TopicFollower:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._watch.__aexit__(None, None, None)
-        await finished(self._consumer.stop())
+        await closed(self._consumer.stop())
 
     async def next(self, timeout_ms: int = POLL_MS) -> Sequence[Any]:
         """The client's next records in their order; none if none come in time. Raises KafkaError."""

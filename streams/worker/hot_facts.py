@@ -11,7 +11,6 @@ takes back what stopped being hot meanwhile: a gate would otherwise refuse new a
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable, Collection, Container, Iterable, Sequence
 from typing import Any, Final, Protocol
@@ -33,7 +32,9 @@ from streams.worker.assignment import Partitions
 from streams.worker.commit import Where
 from streams.worker.lag import acts
 from streams.worker.newcomer_facts import NewcomerRecords, Record
+from streams.worker.outage import Outage
 from streams.worker.partition import Partition
+from streams.worker.refusals import refused
 from streams.worker.settings import WorkerSettings
 
 EVERY_S: Final = 0.2
@@ -59,7 +60,7 @@ class MakesRecords(Protocol):
 
 
 class HotFactRecords:
-    """Makes the records of changed hot facts. No I/O; used by one thread. `salt_mark` tells the salt of the hashes."""
+    """Makes the records of changed hot facts. No I/O; used by one thread. `salt_mark` identifies the salt of the hashes."""
 
     def __init__(self, crowd: Crowd, scorecard: Scorecard, partitions: int, salt_mark: str = "") -> None:
         self._crowd = crowd
@@ -167,14 +168,17 @@ class HotFactPublisher(Service):
         partitions: int,
         places: Sequence[Writes],
         close: Callable[[], Any],
+        failed: Callable[[StoreUnavailable], None] = lambda error: None,
         **options: Any,
     ) -> None:
+        """`failed` gets every error of a write."""
         super().__init__(**options)
         self._records = records
         self._mine = mine
         self._partitions = partitions
         self._places = places
         self._close = close
+        self._failed = failed
         self._pending: list[dict[bytes, bytes | None]] = [{} for _ in places]
         self._again_at = 0.0
 
@@ -196,10 +200,13 @@ class HotFactPublisher(Service):
         records = [each for each in pending.items() if partition_of(each[0], self._partitions) in mine]
         if not records:
             return
-        with contextlib.suppress(StoreUnavailable):  # the outage is logged elsewhere; pending records wait
+        try:
             await place.send(records)
-            for key, _ in records:
-                del pending[key]
+        except StoreUnavailable as error:  # pending records wait
+            self._failed(error)
+            return
+        for key, _ in records:
+            del pending[key]
 
     @Service.task
     async def _publish(self) -> None:
@@ -221,11 +228,15 @@ def acting(mine: Sequence[Partition], within: int) -> Collection[int]:
 
 
 def hot_fact_publisher(
-    settings: WorkerSettings, where: Where, crowd: Crowd, scorecard: Scorecard, partitions: Partitions
+    settings: WorkerSettings, where: Where, crowd: Crowd, scorecard: Scorecard, partitions: Partitions, outage: Outage
 ) -> HotFactPublisher:
-    """The publisher of a worker with these settings, not started."""
+    """The publisher of a worker with these settings, not started. `outage` is that of Kafka."""
     kafka = HotFactProducer(where.bootstrap, where.topics.hot.name)
     redis = None if settings.redis is None else RedisHotFacts(settings.redis, settings.redis_prefix)
+
+    def failed(error: StoreUnavailable) -> None:
+        if refused(error) is not None:  # that a server is away is logged elsewhere
+            outage.failed(error, "Write")
 
     async def close() -> None:
         await kafka.stop()
@@ -241,4 +252,5 @@ def hot_fact_publisher(
         where.topics.partitions,
         [kafka] if redis is None else [kafka, redis],
         close,
+        failed,
     )

@@ -20,7 +20,7 @@ from aiokafka.errors import IllegalStateError, KafkaError
 from mode import Service
 
 from gate.errors import ForeignCluster, StoreUnavailable, TopicUnfit
-from gate.stores.kafka.client import connected
+from gate.stores.kafka.client import closed, connected
 from gate.stores.kafka.connection import connection
 from gate.stores.kafka.topic_settings import require_partitions, unlike
 from gate.stores.kafka.topics import declare, require_answer
@@ -49,6 +49,8 @@ METADATA_MAX_AGE_MS = 5_000
 """A broker that just started may not know its topics yet; a group that joins then owns nothing until this has passed."""
 REQUEST_TIMEOUT_MS = 15_000  # a request that a dying broker took and never answers holds up the group so long
 JOIN_GRACE_MS = 9_000  # joining takes as long as the slowest member takes to settle
+NOWHERE = -1
+"""No partition has this number. A fetch of it raises what the group refuses, which the client keeps for the next fetch."""
 PACE_S = 0.01
 WAIT_S = 0.2
 TRY_AGAIN_S = 0.5
@@ -164,15 +166,15 @@ class Intake(Service):
                 await connected(consumer)
                 await self._cluster.require()
             except TopicUnfit:
-                await consumer.stop()
+                await closed(consumer.stop())
                 raise
             except (KafkaError, StoreUnavailable, OSError, TimeoutError) as error:
                 self._kafka.failed(error)
-                await consumer.stop()
+                await closed(consumer.stop())
                 await asyncio.sleep(TRY_AGAIN_S)
                 continue
             except asyncio.CancelledError:  # the worker ends while it connects
-                await consumer.stop()
+                await closed(consumer.stop())
                 raise
             without_copies(consumer)
             self.consumer = consumer
@@ -211,7 +213,8 @@ class Intake(Service):
             except TimeoutError:
                 pass
         if not requested:
-            await asyncio.sleep(0)
+            if self.consumer is not None:  # the worker may have ended meanwhile
+                await self.consumer.getmany(TopicPartition(self.topic, NOWHERE), timeout_ms=0, max_records=1)
             return
         is_busy = partitions.in_state(State.FOLDING) or any(
             owner.chores.is_due(owner.next) for _, owner in requested.values()
@@ -247,8 +250,8 @@ class Intake(Service):
         """Where a partition's chores have their turn, hand them over in place of a fetch; whether any were."""
         handed_over = False
         for partition in live:
-            owner = partition.owner
-            if owner is not None and partition.state is State.LIVE and owner.chores.has_turn(owner.next):
+            owner, behind = partition.owner, partition.behind
+            if owner is not None and partition.state is State.LIVE and owner.chores.has_turn(owner.next, behind):
                 partition.on(Event.FETCH)
                 await self._hand_over(Fetch(partition, owner, (), owner.next))
                 handed_over = True

@@ -8,9 +8,9 @@ ACT_WITHIN_RECORDS: Final = 50_000
 
 
 def acts(behind: int, within: int) -> bool:
-    """Whether what follows from events may refuse, while `behind` records are unread and `within` of them are allowed.
+    """Whether scores of a partition with `behind` unread records may refuse; `within` is the most that may be unread.
 
-    Behind that bound scores are recorded and refuse nothing, no account is scored again without an event, and no crowd
-    count is published to gates.
+    Beyond it, scores are recorded and lead to a review at most, no account is scored again without an event, and no hot fact
+    is published to gates.
     """
     return behind <= within

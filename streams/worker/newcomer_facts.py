@@ -1,7 +1,7 @@
 """Makes the hot facts of newcomers: the risk of accounts that upload for the first time soon after their creation.
 
 They follow from the scorecard alone. The owner of one partition publishes them, once a day of event time. A scorecard that
-does not see enough risk in newcomers, or none beyond the base rate, takes back what an earlier one told.
+does not see enough risk in newcomers, or none beyond the base rate, takes back what an earlier one published.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Record = tuple[bytes, bytes | None]
 
 
 class NewcomerRecords:
-    """Makes the records. No I/O; used by one thread. `crowd` knows the day, `salt_mark` tells the worker's salt."""
+    """Makes the records. No I/O; used by one thread. `crowd` knows the day, `salt_mark` identifies the worker's salt."""
 
     def __init__(self, crowd: Crowd, scorecard: Scorecard, salt_mark: str = "") -> None:
         self._salt_mark = salt_mark

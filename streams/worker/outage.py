@@ -6,14 +6,13 @@ Without it the Kafka client would log seventy lines a second.
 from __future__ import annotations
 
 import logging
-import ssl
 import time
 from collections.abc import Callable
-from typing import Final, NamedTuple
-
-from aiokafka import errors as kafka
+from dataclasses import dataclass
+from typing import Final
 
 from gate.stores.kafka.trouble import kafka_trouble
+from streams.worker.refusals import refused
 
 log = logging.getLogger("upload_gate.worker")
 
@@ -21,81 +20,37 @@ SAY_AGAIN_S: Final = 30.0
 """How often the log says that a server is still away."""
 
 
-class KafkaRefusal(NamedTuple):
-    """A kind of error that waiting does not cure, and its remedy. It is logged once it has lasted `after_s` seconds."""
-
-    kind: str
-    errors: tuple[type[BaseException], ...]
-    after_s: float
-    remedy: str
+FADES_AFTER_S: Final = 20.0
+"""A refusal that was not repeated for so long is over: what is refused is tried again every few seconds."""
 
 
-REFUSALS: Final = (
-    KafkaRefusal(
-        "authorization",
-        (
-            kafka.TopicAuthorizationFailedError,
-            kafka.GroupAuthorizationFailedError,
-            kafka.ClusterAuthorizationFailedError,
-            kafka.TransactionalIdAuthorizationFailed,
-        ),
-        0.0,
-        "Grant this worker's user to read and write its topics, to use its consumer group, and to use the "
-        "transactional ids that begin with the group's name",
-    ),
-    KafkaRefusal(
-        "login",
-        (
-            kafka.AuthenticationFailedError,
-            kafka.SaslAuthenticationFailed,
-            kafka.UnsupportedSaslMechanismError,
-            kafka.IllegalSaslStateError,
-        ),
-        0.0,
-        "Compare user, mechanism and password_file in UPLOAD_GATE_KAFKA with the broker's users, and start the worker again",
-    ),
-    KafkaRefusal(
-        "certificate",
-        (ssl.SSLCertVerificationError,),
-        0.0,
-        "Name the broker's authority as ca in UPLOAD_GATE_KAFKA, and a host that its certificate is for",
-    ),
-    KafkaRefusal(
-        "missing topic",
-        (kafka.UnknownTopicOrPartitionError, kafka.InvalidTopicError),
-        5.0,  # a topic that was created just now is not known to every broker yet
-        "Create the topic, or allow this worker to: it creates missing topics when it starts",
-    ),
-    KafkaRefusal(
-        "corruption",
-        (kafka.CorruptRecordException, kafka.InvalidMessageError, kafka.UnsupportedCodecError),
-        0.0,
-        "Check the broker's disk and the writers of the topic; restore the topic, or move the group's offset "
-        "past the record",
-    ),
-)
+@dataclass(slots=True)
+class _Refusal:
+    """When a refusal was met first and last, and whether the log has it."""
 
-
-def refusal(error: BaseException) -> KafkaRefusal | None:
-    """The kind of refusal of `error` or its cause; None if the server is merely away."""
-    for one in (error, error.__cause__):
-        for found in REFUSALS:
-            if isinstance(one, found.errors):
-                return found
-    return None
+    first: float
+    last: float
+    is_said: bool = False
 
 
 class Outage:
-    """An outage or refusal of one server, with a log line at each end and some between. `changed` gets each change, True
+    """The outages and refusals of one server, with a log line at each end and some between. `changed` gets each change, True
     for up.
     """
 
-    def __init__(self, what: str, changed: Callable[[bool], None], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        what: str,
+        changed: Callable[[bool], None],
+        clock: Callable[[], float] = time.monotonic,
+        bootstrap: str = "",
+    ) -> None:
+        """Commands that the log names are typed to `bootstrap`."""
         self._what = what
         self._changed = changed
         self._clock = clock
-        self._refused_since: dict[str, float] = {}
-        self._said: set[str] = set()
+        self._bootstrap = bootstrap
+        self._refusals: dict[str, _Refusal] = {}
         self.since: float | None = None
         self._said_at = 0.0
         changed(True)
@@ -118,29 +73,44 @@ class Outage:
                 self._what, now - self.since, why, self._what.upper(),
             )  # fmt: skip
 
-    def failed(self, error: BaseException) -> None:
-        """Record that a call raised `error`. Logs each kind of refusal and its remedy once."""
-        said = kafka_trouble(error)
-        found = refusal(error)
+    def failed(self, error: BaseException, operation: str = "") -> None:
+        """Record that a call raised `error`; `operation` is what it tried on a topic, see `refused`. Logs each refusal
+        and its remedy once."""
+        found = refused(error, operation, self._bootstrap)
         if found is None:
-            self.down(said)
+            self.down(kafka_trouble(error))
             return
-        since = self._refused_since.setdefault(found.kind, self._clock())
-        if found.kind not in self._said and self._clock() - since >= found.after_s:
-            self._said.add(found.kind)
+        now = self._clock()
+        refusal = self._refusals.setdefault(found.text, _Refusal(now, now))
+        refusal.last = now
+        if not refusal.is_said and now - refusal.first >= found.after_s:
+            refusal.is_said = True
             self._changed(False)
-            log.error("%s refuses (%s: %s). %s", self._what, found.kind, said, found.remedy)
+            log.error("%s refuses (%s). %s", self._what, found.text, found.remedy)
 
     def up(self) -> None:
-        """It answered."""
-        self._refused_since.clear()
-        if self._said:
-            self._said.clear()
-            self._changed(True)
+        """It answered. It may still refuse other calls."""
         if self.since is not None:
             log.warning("%s is back after %.1f s", self._what, self._clock() - self.since)
             self.since = None
-            self._changed(True)
+            self._changed(not self._is_refusing)
+        self.look()
+
+    def look(self) -> None:
+        """Notice that what was refused is refused no more. Call it once in a while."""
+        now = self._clock()
+        for text, refusal in list(self._refusals.items()):
+            if now - refusal.last < FADES_AFTER_S:
+                continue
+            del self._refusals[text]
+            if refusal.is_said:
+                log.warning("%s refuses no more (%s)", self._what, text)
+                if self.since is None:
+                    self._changed(not self._is_refusing)
+
+    @property
+    def _is_refusing(self) -> bool:
+        return any(refusal.is_said for refusal in self._refusals.values())
 
 
 class ClientNoise(logging.Handler):
@@ -165,7 +135,7 @@ class ClientNoise(logging.Handler):
 def _refused_connection(record: logging.LogRecord) -> BaseException | None:
     """The error among what was logged, if waiting does not cure it."""
     told = record.args if isinstance(record.args, tuple) else ()
-    return next((one for one in told if isinstance(one, BaseException) and refusal(one) is not None), None)
+    return next((one for one in told if isinstance(one, BaseException) and refused(one) is not None), None)
 
 
 def _is_about_connections(message: str) -> bool:

@@ -28,11 +28,13 @@ from streams.pipeline.effects import Effects
 from streams.worker.breaker import Breaker
 from streams.worker.changelog import Accounts
 from streams.worker.commit import Hooks, Owner, kind_of
+from streams.worker.refusals import refused
 
 log = logging.getLogger("upload_gate.worker")
 
 FINISH_WITHIN_S = 3.0
 TRY_AGAIN_S = 0.5
+REFUSED_PAUSE_S = 2.0
 FENCED_PAUSE_S = 2.0  # long enough to hear from the group that the partition moved, before we would fence its new owner
 
 
@@ -174,7 +176,7 @@ class Around(Protocol):
         ...
 
     async def prepare(self, owner: Owner) -> None:
-        """Learn of an open owner's accounts what their first scores need."""
+        """Get ready what the first scores of an open owner's accounts need."""
         ...
 
     def close(self, owner: Owner) -> None:
@@ -361,7 +363,7 @@ class Partition:
         if owner is not None and error is not None:
             owner.give_up()
             self._around.fenced(self.number, error)
-            self._run(self._retry(owner, FENCED_PAUSE_S if kind_of(error) == "fenced" else TRY_AGAIN_S))
+            self._run(self._retry(owner, _pause_s(error)))
 
     async def _retry(self, owner: Owner, after_s: float) -> None:
         self._around.close(owner)
@@ -388,3 +390,10 @@ class Partition:
         if owner is not None:
             owner.give_up()
             self._around.close(owner)
+
+
+def _pause_s(error: Exception) -> float:
+    """How long a partition waits before it opens again after `error`."""
+    if refused(error) is not None:
+        return REFUSED_PAUSE_S
+    return FENCED_PAUSE_S if kind_of(error) == "fenced" else TRY_AGAIN_S

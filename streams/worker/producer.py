@@ -74,6 +74,7 @@ def _report_once(producer: Any) -> None:
 
     def retrieving(end: Callable[[Exception], None]) -> Callable[[Exception], None]:
         def ended(error: Exception) -> None:
+            producer.first_error = first_error(producer) or error
             end(error)
             manager.wait_for_transaction_end().exception()
 
@@ -81,3 +82,10 @@ def _report_once(producer: Any) -> None:
 
     manager.error_transaction = retrieving(manager.error_transaction)
     manager.fatal_error = retrieving(manager.fatal_error)
+
+
+def first_error(producer: Any) -> Exception | None:
+    """The error by which a transaction of `producer` failed, None if none has. Calls after it say only that there is no
+    transaction."""
+    error: Exception | None = getattr(producer, "first_error", None)
+    return error

@@ -57,6 +57,7 @@ class Upkeep:
         """Update the gauges, and notice that Kafka is back."""
         self._partitions.count()
         self._monitor.export()
+        self._kafka.look()
         await self._against_outages(self._look)
 
     async def compare_topic(self) -> None:

@@ -138,6 +138,19 @@ def test_accounts_that_wait_go_with_batches_unless_none_comes_or_they_are_too_ma
     assert turns == [False, False, False, True, False, True, False, True, False, False]
 
 
+def test_accounts_that_wait_are_no_chore_while_a_backlog_brings_batches_that_take_them() -> None:
+    steps = [(1, 1, 8_000), (1, 256, 8_000), (1, 1_000, 8_000), (1, 1_001, 90_000), (1, 1_000, 8_000), (1, 1, 0)]
+    waiting: list[int] = []
+    chores = Chores(None, lambda: waiting[-1])
+
+    turns: list[bool] = []
+    for offset, count, behind in steps:
+        waiting.append(count)
+        turns.append(chores.has_turn(offset, behind))
+
+    assert turns == [False, False, False, True, False, True]
+
+
 def test_accounts_are_looked_through_once_in_a_day_of_event_time() -> None:
     chores = Chores(forget_after_us=30 * DAY_US)
     accounts = dict.fromkeys(map(str, range(LOOKED_THROUGH_A_TURN + 1)), b"")

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 from aiokafka import ConsumerRecord, TopicPartition
-from aiokafka.errors import IllegalStateError, KafkaError, TopicAuthorizationFailedError
+from aiokafka.errors import GroupAuthorizationFailedError, IllegalStateError, KafkaError, TopicAuthorizationFailedError
 from prometheus_client import CollectorRegistry
 
 from gate.errors import ForeignCluster
@@ -26,7 +26,7 @@ from streams.worker.continuity import LogChange, Resumption
 from streams.worker.intake import Intake
 from streams.worker.metrics import WorkerMetrics
 from streams.worker.one_cluster import OneCluster
-from streams.worker.outage import Outage
+from streams.worker.outage import FADES_AFTER_S, Outage
 from streams.worker.partition import Event, State
 from streams.worker.timers import lags
 from tests.waiting import eventually
@@ -406,7 +406,7 @@ async def test_a_refusal_of_kafka_is_logged_once_with_its_remedy(
 
     (said,) = [record.getMessage() for record in caplog.records]
     assert said.startswith("Kafka refuses (authorization: ")
-    assert "Grant this worker's user" in said
+    assert "--operation Read --topic uploads.events.v1" in said
 
 
 async def test_a_missing_topic_is_logged_only_if_it_stays_missing(caplog: pytest.LogCaptureFixture) -> None:
@@ -422,6 +422,36 @@ async def test_a_missing_topic_is_logged_only_if_it_stays_missing(caplog: pytest
 
     assert "missing topic" in caplog.text
     assert "Create the topic" in caplog.text
+
+
+async def test_a_refusal_is_over_once_it_has_not_come_for_a_while_whatever_else_answers(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    now, told = [0.0], list[bool]()
+    kafka = Outage("Kafka", told.append, lambda: now[0])
+
+    kafka.failed(TopicAuthorizationFailedError("crowd.counts.v1"))
+    kafka.up()
+    now[0] = FADES_AFTER_S - 1.0
+    kafka.failed(TopicAuthorizationFailedError("crowd.counts.v1"))
+    now[0] = FADES_AFTER_S
+    kafka.look()
+    assert told == [True, False]
+    now[0] = 2 * FADES_AFTER_S
+    kafka.look()
+
+    assert told == [True, False, True]
+    assert [record.getMessage().partition(" (")[0] for record in caplog.records] == [
+        "Kafka refuses",
+        "Kafka refuses no more",
+    ]
+
+
+async def test_a_refusal_of_the_group_is_met_while_no_partition_is_here(setting: Setting) -> None:
+    setting.consumer.refuses = GroupAuthorizationFailedError("g")
+
+    with pytest.raises(GroupAuthorizationFailedError):
+        await setting.intake.feed()
 
 
 async def test_a_crash_of_the_intake_ends_it_with_its_cause(setting: Setting) -> None:

@@ -1,8 +1,8 @@
-"""`python -m tests.bench [-o json] [--only NAME...] [--rounds N]`: every figure, one group after the other.
+"""Measures costs and latencies, one group of figures after the other, and prints them beside their baselines.
 
-A table, or with `-o json` one JSON object and nothing else on stdout; progress goes to stderr. Ends with status 1
-where a contender failed; never because a figure missed its bar, which is for the reader to judge, or because a
-contender that is no dependency cannot be had here, which its row says.
+It prints a table, or with `-o json` one JSON object and nothing else on stdout; progress goes to stderr. The exit status is 1
+if a contender failed. A figure that misses its bar changes no status: the reader judges it. Nor does a contender that is not
+installed here: its row says so.
 """
 
 from __future__ import annotations
@@ -76,9 +76,13 @@ def say(line: str) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; its exit status."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("-o", "--output", choices=("text", "json"), default="text")
-    parser.add_argument("--only", nargs="+", choices=tuple(GROUPS), metavar="NAME", help=", ".join(GROUPS))
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help="rounds a contender, the median counts")
+    parser.add_argument("-o", "--output", choices=("text", "json"), default="text", help="a table or JSON")
+    parser.add_argument(
+        "--only", nargs="+", choices=tuple(GROUPS), metavar="NAME", help=f"only these groups: {', '.join(GROUPS)}"
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=ROUNDS, metavar="N", help="runs of each contender, of which the median counts"
+    )
     given = parser.parse_args(arguments)
     if given.rounds < 1:
         parser.error("--rounds must be at least 1")

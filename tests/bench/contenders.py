@@ -1,4 +1,4 @@
-"""What the worker costs without signals, next to other ways of the same: one counter an account, with a changelog.
+"""What the worker costs without signals, beside other programs that do the same: one counter an account, with a changelog.
 
 The contenders are a bare loop over the Kafka client, an ordinary quixstreams application, and Kafka Streams with
 exactly-once processing on one thread. Each is alone on a topic of its own with the same events, and is up and warm

@@ -12,7 +12,7 @@ from statistics import median
 from gate.core.score import Stamp
 from streams.files.model_directory import load_models
 from streams.files.scorecards import load_scorecard
-from streams.lab.evaluate import vectors
+from streams.lab.feature_vectors import vectors
 from streams.lab.rows import attempted, read
 from streams.traffic.simulate import labelled_rows
 from tests.bench.report import Spec

@@ -1,4 +1,4 @@
-"""What the take script costs Redis: today's baseline beside the one of now, in batches of 32, and what an account keeps there.
+"""What the take script costs Redis beside an earlier one, the baseline: in batches of 32, and what an account keeps there.
 
 Each runs on a server of its own with the same checks, a few calls of the one and then a few of the other, so that whatever else
 the machine does meets both; on one server each would collect the garbage of the other. A ratio is the median of the ratios of

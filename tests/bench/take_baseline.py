@@ -1,4 +1,4 @@
-"""The take script of 26 November and its packing, kept as the baseline of the script's cost. It has no reservations."""
+"""An earlier take script and its packing, kept as the baseline of the script's cost. It has no reservations."""
 
 from __future__ import annotations
 

@@ -105,7 +105,7 @@ def test_commands_take_their_tokens_from_the_environment_and_say_so_where_they_l
         told = capsys.readouterr().err
 
     assert (without, within, spoilt) == ([2, 2], [0, 0], 1)
-    assert said.count("Here: set UPLOAD_GATE_TOKEN for the port for checks") == 2
+    assert said.count("Here: set UPLOAD_GATE_TOKEN for the check port") == 2
     assert "the token in the environment cannot be a header value" in told
     assert "a\nb" not in told
 

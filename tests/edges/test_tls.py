@@ -1,4 +1,4 @@
-"""TLS on the port for checks, with certificates of clients in place of tokens."""
+"""TLS on the check port, with certificates of clients in place of tokens."""
 
 from __future__ import annotations
 
@@ -147,6 +147,7 @@ async def test_a_renewed_certificate_is_in_force_without_a_restart_and_a_half_re
     write("ours", "ours")
     in_force = CertificatesInForce(TlsFiles(tmp_path / "own.pem", tmp_path / "own.key", None))
     ours, other = (certificates / f"{name}-ca.pem" for name in ("ours", "other"))
+    caplog.set_level("INFO", "upload_gate.tls")
     async with await asyncio.start_server(lambda *_: None, "127.0.0.1", 0, ssl=in_force.context) as server:
         port = server.sockets[0].getsockname()[1]
         issuers = [await issuer_at(port, ours)]
@@ -158,7 +159,7 @@ async def test_a_renewed_certificate_is_in_force_without_a_restart_and_a_half_re
 
     assert issuers == ["ours", "ours", "", "", "other"]
     assert [record.getMessage().split(",")[0].split(" of ")[0] for record in caplog.records] == [
-        "the changed certificates are not in force",
+        "the changed certificates cannot be used",
         "the changed certificates",
     ]
 

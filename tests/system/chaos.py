@@ -286,12 +286,18 @@ def _partitions(text: str) -> tuple[int, int]:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="chaos", description="The fault run of the stream worker.")
-    parser.add_argument("--events", type=int, default=200_000)
-    parser.add_argument("--faults", type=int, default=12)
-    parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("--late", type=_share, default=0.0, metavar="SHARE", help="events up to 20 minutes behind")
-    parser.add_argument("--hostile", type=_share, default=0.0, metavar="SHARE", help="dear and senseless events")
-    parser.add_argument("--duplicates", type=_share, default=0.0, metavar="SHARE", help="events delivered again")
+    parser.add_argument("--events", type=int, default=200_000, help="events to write (default 200,000)")
+    parser.add_argument("--faults", type=int, default=12, help="kills, stops and freezes (default 12)")
+    parser.add_argument("--seed", type=int, default=7, help="seed of events and faults (default 7)")
+    parser.add_argument(
+        "--late", type=_share, default=0.0, metavar="SHARE", help="share of events up to 20 minutes late"
+    )
+    parser.add_argument(
+        "--hostile", type=_share, default=0.0, metavar="SHARE", help="share of costly or senseless events"
+    )
+    parser.add_argument(
+        "--duplicates", type=_share, default=0.0, metavar="SHARE", help="share of events delivered again"
+    )
     parser.add_argument(
         "--partitions", type=_partitions, default=(4, 4), metavar="4:8", help="at first, and from the middle on"
     )
@@ -300,7 +306,7 @@ def _options() -> argparse.Namespace:
         help="requests of transactions are held about so long now and then; workers wait for 10 s",
     )  # fmt: skip
     parser.add_argument("-o", "--output", choices=("text", "json"), default="text")
-    parser.add_argument("--keep", type=Path, help="a folder to keep logs in")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep the logs in this folder")
     return parser.parse_args()
 
 

@@ -15,7 +15,7 @@ SESSION_TIMEOUT_S = 6.0
 STOP_WITHIN_S = 25.0
 HUNG = 124
 _STARTS = pattern(r"worker of group \S+ starts")
-_OPENED = pattern(r"partition (\d+) is ours from (\d+)")
+_OPENED = pattern(r"partition (\d+): this worker reads from offset (\d+)")
 
 
 @dataclass(frozen=True, slots=True, order=True)

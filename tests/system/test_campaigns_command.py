@@ -89,7 +89,10 @@ async def test_two_workers_count_the_members_of_one_campaign_together(
         await declare(kafka_bootstrap, one.topics)
         one.start()
         two.start()
-        await eventually(lambda: one.said("is ours") and two.said("is ours"), timeout_s=40.0)
+        await eventually(
+            lambda: one.said("this worker reads from offset") and two.said("this worker reads from offset"),
+            timeout_s=40.0,
+        )
 
         await write(kafka_bootstrap, one.topics, [upload(n, f"a-{n}", picture(0, 4, seed=n)) for n in range(60)])
         await drained(kafka_bootstrap, one)

@@ -63,7 +63,7 @@ async def test_the_first_worker_creates_every_topic_with_the_settings_that_it_ne
 ) -> None:
     with worker_of("first", creating_kafka, None, tmp_path) as worker:
         worker.start()
-        await eventually(lambda: worker.said("is ours") == 4, timeout_s=40.0)
+        await eventually(lambda: worker.said("this worker reads from offset") == 4, timeout_s=40.0)
         different = await unlike(creating_kafka, worker.topics)
         code = worker.end()
 

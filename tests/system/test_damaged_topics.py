@@ -34,7 +34,7 @@ async def test_a_worker_passes_over_campaigns_that_no_worker_writes(
                 await producer.send_and_wait(worker.topics.campaigns.name, value, key)
 
         worker.start()
-        await eventually(lambda: worker.said("is ours") == 4, timeout_s=40.0)
+        await eventually(lambda: worker.said("this worker reads from offset") == 4, timeout_s=40.0)
         await eventually(lambda: worker.metric("upload_gate_campaigns", kind="content") == 1, timeout_s=40.0)
         await write(kafka_bootstrap, worker.topics, [event("a-1", 1)])
         await drained(kafka_bootstrap, worker)

@@ -25,7 +25,7 @@ def test_a_worker_ends_rather_than_join_another_cluster_at_its_address(
     name = unique()
     with running_kafka(tmp_path / "own") as own, worker_of(name, own.bootstrap, None, tmp_path / "worker") as worker:
         worker.start()
-        wait_until(lambda: worker.said("is ours") == 4, timeout_s=60.0)
+        wait_until(lambda: worker.said("this worker reads from offset") == 4, timeout_s=60.0)
         own.kill()
         other = LocalKafka(tmp_path / "other", own.port, fetch_jars(default_cache(), print), print)
         try:
@@ -38,4 +38,4 @@ def test_a_worker_ends_rather_than_join_another_cluster_at_its_address(
 
     assert code == 1
     assert worker.said(f"another Kafka cluster answers at {own.bootstrap}") == 1, worker.log.read_text()
-    assert worker.said("is ours") == 4, "it took no partition of the other cluster"
+    assert worker.said("this worker reads from offset") == 4, "it took no partition of the other cluster"

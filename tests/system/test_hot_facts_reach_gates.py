@@ -108,7 +108,7 @@ async def test_the_first_upload_from_a_farms_device_meets_what_the_farm_has_earn
     with worker_of(unique(), kafka_bootstrap, None if only_kafka else redis_url, tmp_path) as worker:
         await declare(kafka_bootstrap, worker.topics)
         worker.start()
-        await eventually(lambda: worker.said("is ours") == 4, timeout_s=30.0)
+        await eventually(lambda: worker.said("this worker reads from offset") == 4, timeout_s=30.0)
         with gate_of(worker, redis_url, kafka_bootstrap if only_kafka else None, tmp_path) as gate:
             pupils = [
                 attempted(f"pupil-{pupil}", TABLET, ago_s=hours * HOUR_S, age_s=400 * DAY_S)

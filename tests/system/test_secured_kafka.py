@@ -123,6 +123,45 @@ async def test_with_the_access_lists_of_the_deployment_each_program_does_its_wor
 
 
 @pytest.mark.parametrize(
+    ("operation", "topic", "flags"),
+    [
+        ("Read", "crowd.counts.v1", "--operation Read --topic {0}.crowd.counts.v1"),
+        ("Write", "accounts.state.v1", "--operation Write --topic {0}.accounts.state.v1"),
+        ("Read", "", "--operation Read --group {0}"),
+    ],
+)
+async def test_a_worker_names_the_right_that_it_lacks_once_and_goes_on_when_it_has_it(
+    kafka: SecuredKafka,
+    certificates: Path,
+    password_file: Path,
+    unique: Callable[[], str],
+    tmp_path: Path,
+    operation: str,
+    topic: str,
+    flags: str,
+) -> None:
+    name = unique()
+    await declare(kafka.bootstrap, Topics(f"{name}."))
+    await grant(kafka.bootstrap, name, without=(operation, topic or name))
+    address = kafka.address(password_file, certificates / "ours-ca.pem", "worker")
+    with worker_of(name, address, None, tmp_path) as worker:
+        await write(kafka.bootstrap, worker.topics, [event("a-1", n) for n in range(20)])
+        worker.start()
+        grants = f"--add --allow-principal User:worker {flags.format(name)}"
+        await eventually(lambda: worker.said(grants) == 1, timeout_s=40.0)
+        lacking = worker.metric("upload_gate_worker_kafka_up")
+
+        await grant(kafka.bootstrap, name)
+        await drained(kafka.bootstrap, worker)
+        await eventually(lambda: worker.metric("upload_gate_worker_kafka_up") == 1, timeout_s=60.0)
+
+        assert lacking == 0
+        assert worker.said(grants) == 1
+        assert worker.said("a batch is repeated") + worker.said("Traceback") == 0
+        assert worker.said("Kafka refuses no more (authorization: ") == 1
+
+
+@pytest.mark.parametrize(
     ("password", "authority", "said"),
     [
         ("another one", "ours-ca.pem", "Kafka refuses (login: "),

@@ -57,7 +57,7 @@ async def test_two_signals_end_a_worker_once_and_properly(
 ) -> None:
     with worker_of(unique(), kafka_bootstrap, None, tmp_path) as worker:
         worker.start()
-        wait_until(lambda: worker.said("is ours") == 4, timeout_s=30.0)
+        wait_until(lambda: worker.said("this worker reads from offset") == 4, timeout_s=30.0)
         assert worker.process is not None
 
         worker.process.send_signal(signal.SIGTERM)
@@ -71,7 +71,7 @@ async def test_two_signals_end_a_worker_once_and_properly(
 async def test_a_worker_goes_on_where_it_stood(kafka_bootstrap: str, unique: Callable[[], str], tmp_path: Path) -> None:
     with worker_of(unique(), kafka_bootstrap, None, tmp_path) as worker:
         worker.start()
-        await eventually(lambda: worker.said("is ours") == 4, timeout_s=30.0)
+        await eventually(lambda: worker.said("this worker reads from offset") == 4, timeout_s=30.0)
         await write(kafka_bootstrap, worker.topics, [event(f"a-{n % 10}", n) for n in range(30)])
         await drained(kafka_bootstrap, worker)
         worker.end(signal.SIGKILL)
@@ -94,7 +94,7 @@ async def test_scores_are_kept_for_redis_while_it_is_away(
         worker_of(unique(), kafka_bootstrap, redis.url, tmp_path) as worker,
     ):
         worker.start()
-        await eventually(lambda: worker.said("is ours") == 4, timeout_s=30.0)
+        await eventually(lambda: worker.said("this worker reads from offset") == 4, timeout_s=30.0)
         redis.kill()
 
         for round_ in range(5):
@@ -126,7 +126,7 @@ async def test_scores_that_redis_lacks_outlive_the_worker(
     ):
         redis.kill()
         worker.start()
-        await eventually(lambda: worker.said("is ours") == 4, timeout_s=30.0)
+        await eventually(lambda: worker.said("this worker reads from offset") == 4, timeout_s=30.0)
         await write(kafka_bootstrap, worker.topics, [event(f"a-{n}", n) for n in range(20)])
         await drained(kafka_bootstrap, worker)
         worker.end(signal.SIGKILL)
@@ -151,7 +151,7 @@ async def test_a_worker_waits_for_kafka_and_says_so_once(
         await eventually(lambda: worker.said("Kafka is away") == 1, timeout_s=20.0)
         try:
             kafka.start()
-            await eventually(lambda: worker.said("is ours") == 4, timeout_s=40.0)
+            await eventually(lambda: worker.said("this worker reads from offset") == 4, timeout_s=40.0)
 
             await write(kafka.bootstrap, worker.topics, [event("a-1", 1)])
             await drained(kafka.bootstrap, worker)
@@ -174,7 +174,7 @@ async def test_a_broker_that_dies_and_returns_needs_no_restart(
         worker_of(unique(), kafka.bootstrap, None, tmp_path) as worker,
     ):
         worker.start()
-        await eventually(lambda: worker.said("is ours") == 4, timeout_s=40.0)
+        await eventually(lambda: worker.said("this worker reads from offset") == 4, timeout_s=40.0)
         await write(kafka.bootstrap, worker.topics, [event(f"a-{n}", n) for n in range(20)])
         await drained(kafka.bootstrap, worker)
         kafka.kill()
@@ -199,7 +199,7 @@ async def test_a_broker_that_stops_in_mid_run_is_named_and_work_goes_on_when_it_
         worker_of(unique(), kafka.bootstrap, None, tmp_path) as worker,
     ):
         worker.start()
-        await eventually(lambda: worker.said("is ours") == 4, timeout_s=40.0)
+        await eventually(lambda: worker.said("this worker reads from offset") == 4, timeout_s=40.0)
         assert kafka.pid is not None
         os.kill(kafka.pid, signal.SIGSTOP)  # its connections stay open and pass nothing
         try:
@@ -220,7 +220,7 @@ async def test_a_topic_created_anew_is_not_taken_for_the_old_one(
 ) -> None:
     with worker_of(unique(), kafka_bootstrap, None, tmp_path) as worker:
         worker.start()
-        await eventually(lambda: worker.said("is ours") == 4, timeout_s=30.0)
+        await eventually(lambda: worker.said("this worker reads from offset") == 4, timeout_s=30.0)
         await write(kafka_bootstrap, worker.topics, [event(f"a-{n}", n) for n in range(40)])
         await drained(kafka_bootstrap, worker)
         worker.end()

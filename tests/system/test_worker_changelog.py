@@ -59,7 +59,7 @@ async def test_states_of_an_older_release_start_anew_and_are_counted(
         await change(kafka_bootstrap, worker.topics, 2, (b"x", old), (b"y", old), (WATERMARK_KEY, mark))
 
         worker.start()
-        await eventually(lambda: worker.said("is ours") == 4, timeout_s=30.0)
+        await eventually(lambda: worker.said("this worker reads from offset") == 4, timeout_s=30.0)
         await write(kafka_bootstrap, worker.topics, [event(f"a-{n}", n) for n in range(20)])
         await drained(kafka_bootstrap, worker)
 
@@ -80,7 +80,7 @@ async def test_a_state_that_breaks_off_ends_the_worker_when_its_account_is_next_
             await change(kafka_bootstrap, worker.topics, partition, (b"a-1", cut), (WATERMARK_KEY, mark))
 
         worker.start()
-        await eventually(lambda: worker.said("is ours") == 4, timeout_s=30.0)
+        await eventually(lambda: worker.said("this worker reads from offset") == 4, timeout_s=30.0)
         await write(kafka_bootstrap, worker.topics, [event("a-1", 1)])
         code = await eventually(lambda: worker.process and worker.process.poll(), timeout_s=30.0)
 
@@ -94,7 +94,7 @@ async def test_a_changelog_that_was_created_anew_under_a_running_worker_is_built
 ) -> None:
     with worker_of(unique(), kafka_bootstrap, None, tmp_path) as worker:
         worker.start()
-        await eventually(lambda: worker.said("is ours") == 4, timeout_s=30.0)
+        await eventually(lambda: worker.said("this worker reads from offset") == 4, timeout_s=30.0)
         await write(kafka_bootstrap, worker.topics, [event(f"a-{n}", n) for n in range(40)])
         await drained(kafka_bootstrap, worker)
         before = dict(await values(kafka_bootstrap, worker.topics.states))
@@ -117,9 +117,11 @@ async def test_a_worker_with_another_salt_says_so_for_each_partition_until_it_ha
     said = []
     with worker_of(unique(), kafka_bootstrap, None, tmp_path) as worker:
         for salt in ("one", "one", "another", "another"):
-            before = worker.log.read_text().count("is ours") if worker.log.exists() else 0
+            before = worker.log.read_text().count("this worker reads from offset") if worker.log.exists() else 0
             worker.start(UPLOAD_GATE_SALT=salt)
-            await eventually(lambda before=before: worker.said("is ours") == before + 4, timeout_s=30.0)
+            await eventually(
+                lambda before=before: worker.said("this worker reads from offset") == before + 4, timeout_s=30.0
+            )
             await write(kafka_bootstrap, worker.topics, [event(f"a-{n}", n) for n in range(40)])
             await drained(kafka_bootstrap, worker)
             worker.end()

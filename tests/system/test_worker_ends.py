@@ -38,8 +38,8 @@ MOMENTS: dict[str, Callable[[WorkerProcess], object]] = {
     "it is half way through its imports": lambda worker: "aiokafka" in _proc(worker, "maps"),
     "it starts": lambda worker: worker.said("worker of group"),
     "it joined the group": lambda worker: worker.said("assigned"),
-    "its first partition is open": lambda worker: worker.said("is ours"),
-    "all its partitions are open": lambda worker: worker.said("is ours") == 4,
+    "its first partition is open": lambda worker: worker.said("this worker reads from offset"),
+    "all its partitions are open": lambda worker: worker.said("this worker reads from offset") == 4,
 }
 
 

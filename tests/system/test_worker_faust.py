@@ -58,7 +58,7 @@ async def test_faust_runs_the_very_same_worker(
     web = free_port()
     with worker_of(unique(), kafka_bootstrap, redis_url, tmp_path) as worker:
         worker.start([*FAUST, "worker", "-l", "info"], UPLOAD_GATE_WORKER_WEB_PORT=str(web))
-        await eventually(lambda: worker.said("is ours") == 4, timeout_s=30.0)
+        await eventually(lambda: worker.said("this worker reads from offset") == 4, timeout_s=30.0)
         bad = [(b"a-1", b"not json")]
         await write(kafka_bootstrap, worker.topics, [event(f"a-{n % 10}", n) for n in range(50)] + bad)
         await drained(kafka_bootstrap, worker)
@@ -130,9 +130,9 @@ def test_a_second_worker_on_a_host_takes_the_next_port_for_its_metrics(
         worker_of(unique(), kafka_bootstrap, None, tmp_path / "b") as other,
     ):
         one.start()
-        wait_until(lambda: one.said("is ours") == 4, timeout_s=30.0)
+        wait_until(lambda: one.said("this worker reads from offset") == 4, timeout_s=30.0)
         other.start(UPLOAD_GATE_WORKER_METRICS_PORT=str(one.port))
-        wait_until(lambda: other.said("is ours") == 4, timeout_s=30.0)
+        wait_until(lambda: other.said("this worker reads from offset") == 4, timeout_s=30.0)
         told = wait_until(
             lambda: re.search(rf"port {one.port} is taken: metrics are at (\S+):(\d+)/", other.log.read_text())
         )

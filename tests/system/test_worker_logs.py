@@ -81,9 +81,9 @@ async def ended(worker: WorkerProcess) -> int:
 
 
 async def start_again(worker: WorkerProcess) -> None:
-    before = worker.said("is ours")
+    before = worker.said("this worker reads from offset")
     worker.start()
-    await eventually(lambda: worker.said("is ours") == before + 4, timeout_s=40.0)
+    await eventually(lambda: worker.said("this worker reads from offset") == before + 4, timeout_s=40.0)
 
 
 async def test_topics_are_created_with_as_many_partitions_as_the_events_topic_has(
@@ -93,7 +93,7 @@ async def test_topics_are_created_with_as_many_partitions_as_the_events_topic_ha
         await create(kafka_bootstrap, worker.topics.events, 12)
 
         worker.start()
-        await eventually(lambda: worker.said("is ours") == 12, timeout_s=40.0)
+        await eventually(lambda: worker.said("this worker reads from offset") == 12, timeout_s=40.0)
         await write(kafka_bootstrap, worker.topics, [event(f"a-{n}", n) for n in range(60)])
         await drained(kafka_bootstrap, worker)
 
@@ -131,7 +131,7 @@ async def test_settings_that_differ_are_logged_with_the_command_to_type(
         await create(kafka_bootstrap, worker.topics.states, 4, cleanup_policy="delete")
 
         worker.start()
-        await eventually(lambda: worker.said("is ours") == 4, timeout_s=40.0)
+        await eventually(lambda: worker.said("this worker reads from offset") == 4, timeout_s=40.0)
 
         events, states = worker.topics.events.name, worker.topics.states.name
         assert worker.said(f"topic {states} has cleanup.policy=delete. Type: kafka-configs.sh") == 1
@@ -160,7 +160,7 @@ async def test_partitions_that_are_added_move_accounts_and_their_scores(
         topics = worker.topics
 
         await add_partitions(kafka_bootstrap, 8, topics.states, topics.scores, topics.dead_letters, topics.events)
-        await eventually(lambda: worker.said("partition 7 is ours") >= 1, timeout_s=60.0)
+        await eventually(lambda: worker.said("partition 7: this worker reads from offset") >= 1, timeout_s=60.0)
         await write(kafka_bootstrap, worker.topics, [event(a, 1_000 + n) for n, a in enumerate(accounts)])
         await drained(kafka_bootstrap, worker)
         after = await scores(worker)

@@ -174,6 +174,13 @@ def test_a_batch_takes_a_few_and_the_next_ones_the_rest(monkeypatch: pytest.Monk
     assert taken == [3, 3, 1, 0]
 
 
+@pytest.mark.parametrize(("accounts", "most"), [(0, 256), (2_048, 256), (4_000, 500), (8_000, 1_000), (90_000, 1_000)])
+def test_a_batch_takes_an_eighth_of_its_own_accounts_within_bounds(accounts: int, most: int) -> None:
+    taken = step.go_with_a_batch(accounts)
+
+    assert taken == most
+
+
 def test_too_many_that_wait_are_skipped_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_WAITING", 4)
     one = Partition()

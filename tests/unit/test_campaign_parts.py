@@ -457,6 +457,28 @@ def test_in_a_catalogue_no_campaign_is_part_of_one_of_another_kind() -> None:
     assert [(one.id, one.members) for one in catalogue.all(TODAY)] == [(link, 6), (picture, 4)]
 
 
+def test_a_catalogue_follows_each_campaign_that_turned_out_to_be_another_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    follows: list[tuple[int, int]] = []
+    resolved = Catalogue._resolved
+
+    def counted(catalogue: Catalogue, feature: tuple[int, int]) -> tuple[int, int]:
+        follows.append(feature)
+        return resolved(catalogue, feature)
+
+    monkeypatch.setattr(Catalogue, "_resolved", counted)
+    catalogue = Catalogue()
+    for number in range(0, 200, 2):
+        catalogue.add(0, campaign_id((PICTURE_CAMPAIGN, number)), record(5, 9, 4))
+        catalogue.add(1, campaign_id((PICTURE_CAMPAIGN, number + 1)), written_alias((PICTURE_CAMPAIGN, number)))
+
+    listed = catalogue.all(TODAY)
+
+    assert [len(one.also) for one in listed] == [1] * 100
+    assert len(follows) == 200
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import json
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +24,9 @@ from gate.core.pause.entry import Pause, PauseChange, Proposal
 from gate.core.pause.scope import Action, PauseMode, Scope
 from gate.errors import NotConverged
 from gate.ports.boards import Acknowledgement
+from gate.records.board_page import board_page
 from gate.stores.memory.boards import MemoryBoardStore
+from tests.pages import page
 
 NOON_US = 1_800_000_000_000_000
 PAUSE = Pause(
@@ -92,6 +94,50 @@ def test_a_release_of_all_shows_each_and_releases_no_pause_that_was_set_while_it
 
     assert "p-1 stop class new raid by ann" in told[0]
     assert {id_: each.released_by for id_, each in board(store).items()} == {"p-1": "ann", "p-2": None}
+
+
+@pytest.fixture
+def by_file(store: MemoryBoardStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The gate at hand obeys pause `file-1` of its break-glass file, which lifts `file-2`."""
+    glass = tuple(replace(PAUSE, id=id_, scope=Scope(frozenset(("regular",)))) for id_ in ("file-1", "file-2"))
+    said = board_page(Board(break_glass=glass), NOON_US, {"lifted": ["file-2"]}, NOON_US)
+    with page(lambda _: (200, said)) as url:
+        monkeypatch.setenv("UPLOAD_GATE_ADMIN", url)
+        yield
+
+
+@pytest.mark.usefixtures("by_file")
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_release_of_all_names_what_the_break_glass_file_holds_and_how_to_release_that(
+    store: MemoryBoardStore, put: Callable[..., None], capsys: pytest.CaptureFixture[str], shared: bool
+) -> None:
+    put(*[PAUSE] * shared)
+
+    cli.run(["release", "--all", "--yes"])
+
+    err = " ".join(capsys.readouterr().err.split())
+    assert "note: pause file-1 (stop class regular, raid, by ann, 59m left) is in the break-glass file" in err
+    assert "upload-gate release file-1 --direct file" in err
+    assert "file-2" not in err
+    assert ("no other pause is in force; nothing was changed" in err) is not shared
+    assert {id_: each.released_by for id_, each in board(store).items()} == ({"p-1": "ann"} if shared else {})
+
+
+@pytest.mark.usefixtures("by_file")
+@pytest.mark.parametrize("typed", [("release",), ("extend", "--for", "2h"), ("approve", "--yes")])
+def test_a_pause_of_the_break_glass_file_is_no_shared_one_and_is_not_said_to_be_missing(
+    store: MemoryBoardStore, put: Callable[..., None], capsys: pytest.CaptureFixture[str], typed: tuple[str, ...]
+) -> None:
+    put(PAUSE)
+
+    codes = [cli.run([*typed, id_]) for id_ in ("file-1", "file-3")]
+
+    err = " ".join(capsys.readouterr().err.split())
+    assert codes == [2, 2]
+    assert "pause file-1 is in the break-glass file of this host's gate, and no shared pause" in err
+    assert "`upload-gate release file-1 --direct file" in err
+    assert "there is no pause file-3" in err
+    assert board(store) == {"p-1": PAUSE}
 
 
 def test_a_release_of_all_that_is_declined_changes_nothing(

@@ -16,7 +16,7 @@ ALLOWED: dict[str, object] = {"decision": "allow"}
 
 
 def _addresses(state: Path) -> Addresses:
-    """A system whose admin port nobody names, so that the packaged policy says which names there are."""
+    """A system whose admin port nobody names, so that the shipped policy says which names there are."""
     return resolve_addresses(state, gate="http://127.0.0.1:1", environ={})
 
 
@@ -53,12 +53,12 @@ def test_each_field_that_the_gate_ignored_is_named_with_its_reason(tmp_path: Pat
 
     assert len(notes) == 3
     assert "no class establishd. It has: new, " in notes[0]
-    assert notes[1].endswith("ignores surface: it is empty or a word for unknown; that is no fault")
-    assert notes[2].endswith("ignores ip: it is none of what the field may hold")
+    assert notes[1].endswith("ignores surface: it is empty or a word for unknown; that is no mistake")
+    assert notes[2].endswith("ignores ip: it is not one of the values that the field may hold")
 
 
 def test_names_are_compared_with_the_policy_of_the_decision_alone(tmp_path: Path) -> None:
-    """Where the admin port is not at hand, the packaged policy need not be the one that decided."""
+    """Where the admin port is not at hand, the shipped policy need not be the one that decided."""
     packaged, another = load_policy(None).hash, "904483c43632"
     upload = _upload("clip", class_="rookie", surface="wall")
     notes = {
@@ -67,7 +67,7 @@ def test_names_are_compared_with_the_policy_of_the_decision_alone(tmp_path: Path
     }
 
     assert [note.partition(";")[0] for note in notes[packaged][1:]] == [
-        "note: the packaged policy lists no kind clip", "note: the packaged policy lists no surface wall",
+        "note: the shipped policy lists no kind clip", "note: the shipped policy lists no surface wall",
     ]  # fmt: skip
     assert notes[another] == ["note: the gate ignores account.class: its policy has no class rookie"]
 

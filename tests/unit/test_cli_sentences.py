@@ -112,6 +112,15 @@ def test_a_gate_that_does_not_obey_is_named_with_its_revision() -> None:
     assert convergence_json(result, [])["accepted_to_obeyed_seconds"] is None
 
 
+@pytest.mark.parametrize(("gates", "said"), [(1, "the only gate does not obey it"), (3, "none of 3 gates obeys it")])
+def test_where_no_gate_obeys_that_is_said_in_plain_words(gates: int, said: str) -> None:
+    late = tuple(obeying(f"g-{number}", 41, None) for number in range(gates))
+
+    error = not_obeyed("pause p-1", Convergence(CHANGE, late, seconds=5.0), [], HERE)
+
+    assert f"pause p-1 is written (rev 42), but {said} after 5.0 s; not: g-0" in str(error)
+
+
 def test_a_gate_that_nobody_hears_is_not_accounted_for() -> None:
     result = Convergence(CHANGE, (obeying("g-1", 42, 0.1),), seconds=0.1)
     unheard = [Acknowledgement("g-2", "http://g-2", 41, NOON_US)]
@@ -405,9 +414,9 @@ def test_without_redis_explain_shows_the_pauses_that_the_gate_at_hand_obeys(
     out, err = capsys.readouterr()
     assert ended == 1
     assert [line.split(":")[0] for line in out.splitlines()] == [
-        "may be met by file-1",
-        "may be met by p-1",
-        "may be met by p-3",
+        "may be held by file-1",
+        "may be held by p-1",
+        "may be held by p-3",
     ]
     assert "from the host's break-glass file" in out.splitlines()[0]
     assert "cannot be reached" in err
@@ -438,9 +447,9 @@ def test_explain_names_pauses_by_score_that_hold_an_account_only_on_a_hot_device
     ended = cli.run(["explain", "a-1", "--state", str(tmp_path), "--redis", redis_url])
 
     out, _ = capsys.readouterr()
-    (line,) = [line for line in out.splitlines() if line.startswith("may be met")]
+    (line,) = [line for line in out.splitlines() if line.startswith("may be held")]
     assert ended == 0
-    assert line.startswith("may be met by p-3: ")
+    assert line.startswith("may be held by p-3: ")
     assert line.endswith(explain.ONLY_WHERE_HOT)
 
 

@@ -84,7 +84,7 @@ def test_a_pause_that_cannot_be_set_says_why(
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("--class", "nw", *RAID), ("the class nw is not in the packaged policy", "Did you mean new?")),
+        (("--class", "nw", *RAID), ("the class nw is not in the shipped policy", "Did you mean new?")),
         (("--class", "vip", *RAID), ("the class vip is not in", "new, unverified, regular")),
         (("--all", "--reason", "rade", "--yes"), ("the reason rade is not in", "Did you mean raid?")),
     ],

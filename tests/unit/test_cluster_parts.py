@@ -10,7 +10,14 @@ from gate.core.limits.take import ClassLimits, TakeRequest, TakeResult
 from gate.core.override import Override
 from gate.core.standing import Standing
 from gate.errors import SettingInvalid
-from gate.stores.redis.apart import further_entities, further_requests, own_request, parts_of, together, upload_of
+from gate.stores.redis.cluster_parts import (
+    further_entities,
+    further_requests,
+    own_request,
+    parts_of,
+    together,
+    upload_of,
+)
 from gate.stores.redis.connections.address import Endpoint, is_cluster, read_endpoints
 from gate.stores.redis.connections.cluster_map import SLOTS, Redirect, read_slots, redirect_of, slot_of, tags
 

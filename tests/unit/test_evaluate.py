@@ -11,13 +11,9 @@ from gate.cli.main import build
 from streams.core.features import FEATURES
 from streams.core.models.alphabet import build_alphabet
 from streams.files.model_directory import load_models
-from streams.lab.evaluate import (
-    auc,
-    figures,
-    recall_at,
-    vectors,
-)
+from streams.lab.detection_figures import separation
 from streams.lab.evaluate_accounts import evaluate_accounts
+from streams.lab.feature_vectors import vectors
 from streams.lab.rows import attempted, read
 from streams.traffic.simulate import labelled_rows
 
@@ -25,24 +21,24 @@ from streams.traffic.simulate import labelled_rows
 def test_a_perfect_score_has_an_auc_of_one_and_catches_everybody() -> None:
     pairs = [(1, 0.9), (1, 0.8), (0, 0.2), (0, 0.1)]
 
-    assert auc(pairs) == 1.0
-    assert recall_at(pairs, 0.01) == 1.0
+    assert separation(pairs).auc == 1.0
+    assert separation(pairs).recall == 1.0
 
 
 def test_a_score_that_says_nothing_has_an_auc_of_a_half() -> None:
     pairs = [(1, 0.5), (0, 0.5), (0, 0.5)]
 
-    assert auc(pairs) == 0.5
-    assert recall_at(pairs, 0.01) == 0.0
+    assert separation(pairs).auc == 0.5
+    assert separation(pairs).recall == 0.0
 
 
 def test_a_score_that_is_always_wrong_has_an_auc_of_zero() -> None:
-    assert auc([(1, 0.1), (0, 0.9)]) == 0.0
+    assert separation([(1, 0.1), (0, 0.9)]).auc == 0.0
 
 
 @pytest.mark.parametrize("label", [0, 1])
 def test_one_class_alone_allows_no_figure(label: int) -> None:
-    found = figures([(label, 0.3), (label, 0.7)])
+    found = separation([(label, 0.3), (label, 0.7)])
 
     assert found.accounts == 2
     assert found.auc is None
@@ -50,27 +46,27 @@ def test_one_class_alone_allows_no_figure(label: int) -> None:
 
 
 def test_nothing_at_all_allows_no_figure() -> None:
-    found = figures([])
+    found = separation([])
 
     assert (found.accounts, found.auc, found.recall) == (0, None, None)
 
 
 def test_unlabelled_accounts_are_left_out() -> None:
-    found = figures([(1, 0.9), (-1, 1.0), (0, 0.1), (-1, 0.0)])
+    found = separation([(1, 0.9), (-1, 1.0), (0, 0.1), (-1, 0.0)])
 
     assert (found.accounts, found.abusive, found.auc) == (2, 1, 1.0)
 
 
-def test_one_benign_in_a_hundred_may_be_wronged_but_not_two() -> None:
-    benign = [(0, 0.0)] * 98 + [(0, 0.8), (0, 0.6)]
+def test_one_honest_account_in_a_hundred_may_be_wronged_but_not_two() -> None:
+    honest = [(0, 0.0)] * 98 + [(0, 0.8), (0, 0.6)]
 
-    assert recall_at([*benign, (1, 0.9), (1, 0.7), (1, 0.5)], 0.01) == pytest.approx(2 / 3)
+    assert separation([*honest, (1, 0.9), (1, 0.7), (1, 0.5)]).recall == pytest.approx(2 / 3)
 
 
 def test_accounts_of_equal_score_are_caught_together_or_not_at_all() -> None:
-    benign = [(0, 0.7)] * 2 + [(0, 0.0)] * 98
+    honest = [(0, 0.7)] * 2 + [(0, 0.0)] * 98
 
-    assert recall_at([*benign, (1, 0.7), (1, 0.9)], 0.01) == 0.5
+    assert separation([*honest, (1, 0.7), (1, 0.9)]).recall == 0.5
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -79,12 +75,12 @@ def test_the_auc_is_the_share_of_pairs_that_are_in_order(seed: int) -> None:
     pairs = [(rng.randrange(2), rng.randrange(6) / 5) for _ in range(60)] + [(0, 0.0), (1, 1.0)]
 
     won = [
-        1.0 if abusive > benign else 0.5 if abusive == benign else 0.0
+        1.0 if abusive > honest else 0.5 if abusive == honest else 0.0
         for label, abusive in pairs if label == 1
-        for other, benign in pairs if other == 0
+        for other, honest in pairs if other == 0
     ]  # fmt: skip
 
-    assert auc(pairs) == pytest.approx(sum(won) / len(won))
+    assert separation(pairs).auc == pytest.approx(sum(won) / len(won))
 
 
 def test_the_shipped_scorecard_tells_simulated_attackers_from_people(tmp_path: Path) -> None:

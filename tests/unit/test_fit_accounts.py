@@ -20,13 +20,13 @@ from streams.core.models.ngrams import TABLE_BITS
 from streams.files.model_directory import load_models
 from streams.files.scorecards import load_scorecard
 from streams.lab.boosting import Vectors
+from streams.lab.calibration import Capped, choose_cap, fit_capped, most_alone
 from streams.lab.cross_fitted import cross_fitted, share_known, sketch_of
 from streams.lab.families import Shown, family_numbers
 from streams.lab.fit_accounts import OF_ONE_FAMILY, READ_BY_CAPTIONS, SURER, as_met, calibration_weights
 from streams.lab.fit_texts import Labelled
 from streams.lab.rows import read
 from streams.lab.snapshots import fold_stream
-from streams.lab.under_caps import Capped, choose_cap, fit_capped, most_alone
 from tests.small_fits import shrink_account_fits
 
 pytestmark = pytest.mark.long

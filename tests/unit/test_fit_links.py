@@ -163,7 +163,9 @@ def test_a_list_whose_times_are_none_is_refused_with_the_line(tmp_path: Path, ti
     with pytest.raises(RowInvalid) as refused:
         read_links(listed, 1, WEB)
 
-    assert str(refused.value) == f"{listed}:2: first_seen_unix: {time[:40]} is not a time in seconds since 1970"
+    assert (
+        str(refused.value) == f"{listed}:2: first_seen_unix: {time[:40]} is no time in seconds since 1970 or ISO 8601"
+    )
 
 
 def test_a_damaged_list_is_refused_by_name(tmp_path: Path) -> None:

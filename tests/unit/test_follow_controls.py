@@ -54,7 +54,7 @@ async def test_a_gate_that_may_only_read_the_pauses_acknowledges_all_the_same_an
 
     assert [said.gate for said in (await store.gates(1)).acknowledgements] == ["g-1"]
     assert store.tries == 2
-    assert [line for line in told if "cannot be copied" in line] == told
+    assert [line for line in told if "cannot copy pauses to Kafka" in line] == told
     assert len(told) == 1
 
 

@@ -7,8 +7,8 @@ import pytest
 from numpy.typing import NDArray
 
 from streams.lab.boosting import MORE_ROUNDS, ROUNDS, Vectors, boost
+from streams.lab.calibration import log_loss
 from streams.lab.held_out import WORTH, LossAndRecall, are_worth, held_out, sums_by_family, with_enough_rounds
-from streams.lab.under_caps import log_loss
 from tests.small_fits import shrink_account_fits
 
 pytestmark = pytest.mark.long

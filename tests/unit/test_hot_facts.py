@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import cast
 
 import pytest
+from aiokafka.errors import TopicAuthorizationFailedError
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,6 +22,7 @@ from gate.errors import StateUnreadable, StoreUnavailable
 from gate.policyfile import load_policy
 from gate.records.hot_fact import HotKey, decode_hot_fact, decode_hot_key, encode_hot_fact, encode_hot_key
 from gate.records.topics import Topics
+from gate.stores.kafka.trouble import kafka_unavailable
 from streams.core.crowd import DEVICE, IP, KINDS, Crowd
 from streams.core.earned_risk import AGES_S, earned_risk
 from streams.files.scorecards import load_scorecard
@@ -30,6 +32,7 @@ from streams.worker.assignment import Partitions
 from streams.worker.commit import Where
 from streams.worker.hot_facts import HotFactPublisher, HotFactRecords, acting
 from streams.worker.newcomer_facts import NewcomerRecords
+from streams.worker.outage import Outage
 from streams.worker.partition import Around, Partition
 from streams.worker.settings import WorkerSettings
 
@@ -421,12 +424,13 @@ class Place:
 
     def __init__(self) -> None:
         self.is_away = False
+        self.error = StoreUnavailable("away")
         self.written: list[bytes] = []
         self.values: dict[bytes, bytes | None] = {}
 
     async def send(self, records: Sequence[tuple[bytes, bytes | None]]) -> None:
         if self.is_away:
-            raise StoreUnavailable("away")
+            raise self.error
         self.values.update(records)
         self.written += [key for key, _ in records]
 
@@ -475,13 +479,33 @@ async def test_a_worker_tells_of_devices_and_of_newcomers(monkeypatch: pytest.Mo
     owned = Partition(0, cast(Around, None))
     owned.has_opened = True
     mine = cast(Partitions, SimpleNamespace(mine=[owned]))
-    publisher = hot_facts.hot_fact_publisher(settings, where, farms(40), load_scorecard(None), mine)
+    outage = Outage("Kafka", lambda up: None)
+    publisher = hot_facts.hot_fact_publisher(settings, where, farms(40), load_scorecard(None), mine, outage)
 
     await publisher.publish()
 
     kinds = Counter(decode_hot_key(key).kind for key in kafka.written)
     assert kinds[HotKind.NEWCOMER] == len(AGES_S)
     assert 0 < kinds[HotKind.DEVICE] < 40
+
+
+async def test_a_refusal_of_kafka_is_told_and_that_it_is_away_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    kafka, told = Place(), list[bool]()
+    monkeypatch.setattr(hot_facts, "HotFactProducer", lambda *_: kafka)
+    where, settings = Where("127.0.0.1:1", Topics(), "group"), WorkerSettings("127.0.0.1:1")
+    mine = cast(Partitions, SimpleNamespace(mine=[]))
+    outage = Outage("Kafka", told.append)
+    publisher = hot_facts.hot_fact_publisher(settings, where, farms(40), load_scorecard(None), mine, outage)
+    monkeypatch.setattr(publisher, "_mine", lambda: range(4))
+
+    kafka.is_away = True
+    await publisher.publish()
+    assert told == [True]
+    kafka.error = kafka_unavailable("k:1", "keeps no hot facts", TopicAuthorizationFailedError("crowd.hot.v1"))
+    kafka.error.__cause__ = TopicAuthorizationFailedError("crowd.hot.v1")
+    await publisher.publish()
+
+    assert told == [True, False]
 
 
 def farms(count: int) -> Crowd:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-from gate.stores.kafka.client import finished
+import pytest
+
+from gate.stores.kafka import client
+from gate.stores.kafka.client import closed, finished
 
 
 async def test_a_reader_that_is_cancelled_while_its_client_closes_reads_no_further() -> None:
@@ -31,3 +34,29 @@ async def test_a_reader_that_is_cancelled_while_its_client_closes_reads_no_furth
     assert reading.cancelled()
     assert closed.is_set()
     assert not read_on
+
+
+async def test_a_client_whose_connection_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "CLOSE_WITHIN_S", 0.01)
+    monkeypatch.setattr(client, "FINISH_WITHIN_S", 0.01)
+    given_up = asyncio.Event()
+
+    async def close() -> None:
+        """As aiokafka's client where the end of a TLS connection is missed."""
+        try:
+            await asyncio.Event().wait()
+        finally:
+            given_up.set()
+
+    await closed(close())
+
+    assert given_up.is_set()
+
+
+async def test_an_error_of_a_client_that_closes_passes_through() -> None:
+    async def close(error: Exception) -> None:
+        raise error
+
+    for error in (TimeoutError("of the client"), OSError()):
+        with pytest.raises(type(error)):
+            await closed(close(error))

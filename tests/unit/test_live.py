@@ -303,7 +303,7 @@ def test_traffic_of_its_own_that_has_no_token_is_told_with_the_command_in_full()
 
     assert lines[0].startswith("the gate refuses the simulated traffic (401)")
     assert command in " ".join(line.strip() for line in lines[:4])
-    assert "401 for want of a valid token: 9.8 requests/s" in line(running(0, 9.8, 0.0), [])
+    assert "401 without a valid token: 9.8 requests/s" in line(running(0, 9.8, 0.0), [])
 
 
 def test_requests_of_others_without_a_token_are_told_as_such() -> None:

@@ -26,7 +26,7 @@ from streams.core.models.ngrams import NAME_BITS, TABLE_BITS
 from streams.files.model_directory import load_models
 from streams.files.public_suffixes import load_web_links
 from streams.files.scorecards import load_scorecard
-from streams.lab.evaluate import vectors
+from streams.lab.feature_vectors import vectors
 from streams.lab.fit_names import counted
 from streams.lab.honest_links import PEOPLE, TOPICS, honest_hosts
 from streams.lab.link_rows import LinkRow, labelled_link

@@ -13,7 +13,7 @@ import pytest
 from gate.app.both_channels import BothChannels, OtherChannel
 from gate.app.operate import Details, Operate
 from gate.app.permission import Authority
-from gate.cli.lacking import lacking, lacking_note
+from gate.cli.lost_pauses import lacking, lacking_note
 from gate.core.account import Account
 from gate.core.duration import HOUR_US, MINUTE_US
 from gate.core.media import Media

@@ -81,6 +81,17 @@ def test_a_narrower_scope_is_bounded_and_a_class_that_nobody_met_is_warned_of() 
     assert "class vip reached any gate" in said[-1]
 
 
+def test_a_list_of_accounts_is_not_said_to_meet_every_upload() -> None:
+    accounts = Scope(accounts=frozenset({"a-1"}))
+
+    said = recent_sentences([gate("g-1", new=(9, 9, 9))], 1, accounts, Action.STOP, Narrowed(counts=True))
+
+    assert said == [
+        "what it would have met in the last 15m is unknown: gates count by class alone",
+        "it only counts, and holds none of them",
+    ]
+
+
 def test_a_pause_that_leaves_accounts_alone_or_only_counts_is_previewed_as_that() -> None:
     gates = [gate("g-1", new=(1_000, 800, 9))]
 

@@ -182,7 +182,7 @@ def test_blank_lines_are_passed_over(file: Path) -> None:
         (row(label=3), "field label: 3 is none of"),
         (row(label="\ud800"), "field label: holds half a character"),
         (row(account_id="undefined"), "field account_id: is empty or a word for unknown"),
-        (row(account_id="a\u200b"), "field account_id: holds a character that cannot be seen"),
+        (row(account_id="a\u200b"), "field account_id: holds an invisible character"),
     ],
 )
 def test_a_bad_row_is_named_by_file_line_and_field(file: Path, bad: object, said: str) -> None:

@@ -47,7 +47,7 @@ def test_the_lines_on_a_scorecard_in_shadow_add_shares_up_and_say_whom_one_alone
         == "share of accounts whose two risks are apart by at most 0.01: 0.200, 0.05: 0.400, 0.2: 0.600, 1: 1.000"
     )
     assert lines[2] == (
-        "to a risk of 0.5 the scorecard alone lifts 0 abusive and 1 benign accounts, the one in shadow alone 1 and 0"
+        "to a risk of 0.5 the scorecard alone lifts 0 abusive and 1 honest accounts, the one in shadow alone 1 and 0"
     )
 
 

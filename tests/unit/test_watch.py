@@ -710,7 +710,7 @@ async def test_an_unreadable_board_is_repaired_from_the_last_good_one_and_kept_a
 
     assert bench.store.aside == b"garbage"
     assert bench.check.counts.board_unreadable >= 1
-    assert ["cannot be read" in bench.said[0], "is replaced by revision 1" in bench.said[1]] == [True, True]
+    assert ["cannot be read" in bench.said[0], "are replaced by revision 1" in bench.said[1]] == [True, True]
 
 
 async def test_a_gate_that_knows_no_good_board_repairs_nothing(tmp_path: Path) -> None:

@@ -37,19 +37,19 @@ class Dropped(StrEnum):
 
 
 _MEANINGS = {
-    Dropped.UNKNOWN: "it is empty or a word for unknown; that is no fault",
+    Dropped.UNKNOWN: "it is empty or a word for unknown; that is no mistake",
     Dropped.TYPE_WRONG: "another JSON type was expected",
-    Dropped.INVALID: "it is none of what the field may hold",
-    Dropped.INVISIBLE: "it holds a character that cannot be seen",
+    Dropped.INVALID: "it is not one of the values that the field may hold",
+    Dropped.INVISIBLE: "it holds an invisible character",
     Dropped.NOT_UTF8: "it is an id with a character that is not UTF-8, or was replaced by U+FFFD on its way",
     Dropped.TOO_LONG: "it is longer than the field may be",
     Dropped.OUT_OF_RANGE: "the number is too small or too large",
     Dropped.FUTURE: "the time is more than 5 minutes ahead",
     Dropped.ABSURD: "the time is before 1990",
-    Dropped.HASHED: "it is too long, a hash stands for it",
-    Dropped.CUT: "it is too long, its beginning is kept",
+    Dropped.HASHED: "it is too long, and a hash replaces it",
+    Dropped.CUT: "it is too long, and only its beginning is kept",
     Dropped.REPAIRED: "half a character or a NUL was replaced by U+FFFD",
-    Dropped.SOME_ITEMS: "what is no string in the list is left out",
+    Dropped.SOME_ITEMS: "items of the list that are not strings are left out",
 }
 
 

@@ -13,7 +13,7 @@ NO_OBJECT: Final = "must be an object"
 _KINDS: Final = {rule.name: rule.kind for rule in RULES}
 _PROBLEMS: Final = {
     Dropped.UNKNOWN: "is empty or a word for unknown",
-    Dropped.INVISIBLE: "holds a character that cannot be seen",
+    Dropped.INVISIBLE: "holds an invisible character",
     Dropped.NOT_UTF8: "holds a character that is not UTF-8, or that was replaced by U+FFFD on its way",
     Dropped.INVALID: "has no time zone or is not a time; write RFC 3339, such as 2026-11-23T10:00:00Z",
 }

@@ -83,14 +83,14 @@ class Rule:
 
 
 _LIMITS = {
-    FieldKind.KEY: f"1 to {MAX_ID_BYTES} bytes of UTF-8 that can be seen",
-    FieldKind.ID: f"1 to {MAX_ID_BYTES} bytes of UTF-8 that can be seen; a hash stands for a longer one",
+    FieldKind.KEY: f"1 to {MAX_ID_BYTES} bytes of visible UTF-8 characters",
+    FieldKind.ID: f"1 to {MAX_ID_BYTES} bytes of visible UTF-8 characters; a hash replaces a longer id",
     FieldKind.CONTENT: f"64 hexadecimal digits, or any id of at most {MAX_ID_BYTES} bytes",
     FieldKind.PERCEPTUAL: f"16 or 64 hexadecimal digits, or any id of at most {MAX_ID_BYTES} bytes",
     FieldKind.LABEL: f"1 to {MAX_LABEL_CHARS} characters, compared without case",
     FieldKind.WORD: f"1 to {MAX_LABEL_CHARS} characters, compared without case",
     FieldKind.COUNTRY: "two characters of ISO 3166, compared without case",
-    FieldKind.ADDRESS: "an IPv4 or IPv6 address as a proxy writes it; of several the first",
+    FieldKind.ADDRESS: "an IPv4 or IPv6 address as a proxy writes it; the first of several",
     FieldKind.MOMENT: "RFC 3339 with its zone",
     FieldKind.CREATION: "RFC 3339 with its zone, from 1990 to 5 minutes from now",
     FieldKind.SIZE: f"a whole number of bytes from 0 to {MAX_UPLOAD_BYTES}",
@@ -107,16 +107,16 @@ RULES = (
         "account.class",
         FieldKind.LABEL,
         EVENTS | _CHECK,
-        "a class of the policy; wins over what age would make of it. A check with any other is decided by the class that "
-        "`[derive]` gives, and names `account.class` in `ignored` (reason `class.unknown`); a pause of that name stops it "
-        "all the same",
+        "a class of the policy, which replaces the one that `[derive]` would give. If the policy does not have it, the gate "
+        "decides by the class that `[derive]` gives, and names `account.class` in `ignored` (reason `class.unknown`); a pause "
+        "of that name holds the upload all the same",
     ),
     Rule("account.created_at", FieldKind.CREATION, EVENTS | _CHECK, "when the account was made"),
-    Rule("account.verified", FieldKind.FLAG, EVENTS | _CHECK, "whether the platform knows who it is"),
+    Rule("account.verified", FieldKind.FLAG, EVENTS | _CHECK, "whether the platform has verified who the account is"),
     Rule("media.kind", FieldKind.WORD, _UPLOAD, "such as image or video", required=_CHECK),
     Rule("media.bytes", FieldKind.SIZE, _UPLOAD, "declared size"),
-    Rule("media.sha256", FieldKind.CONTENT, _UPLOAD, "hash of the bytes"),
-    Rule("media.phash", FieldKind.PERCEPTUAL, _UPLOAD, "hash of the looks"),
+    Rule("media.sha256", FieldKind.CONTENT, _UPLOAD, "SHA-256 of the bytes"),
+    Rule("media.phash", FieldKind.PERCEPTUAL, _UPLOAD, "perceptual hash of the picture"),
     Rule("surface", FieldKind.LABEL, _UPLOAD, "where it is uploaded to, such as post or avatar"),
     Rule("ip", FieldKind.ADDRESS, _UPLOAD, "the client's address"),
     Rule("device", FieldKind.ID, _UPLOAD, "names the device"),
@@ -129,12 +129,12 @@ RULES = (
     Rule("text", FieldKind.TEXT, _UPLOAD, "the caption"),
     Rule("links", FieldKind.LINKS, _UPLOAD, "links that the upload carries"),
     Rule(
-        "decision", FieldKind.WORD, frozenset((MessageType.ATTEMPTED,)), "the decision it met; absent: it was let through",
+        "decision", FieldKind.WORD, frozenset((MessageType.ATTEMPTED,)), "the gate's decision; absent if the upload was let in",
         choices=("allow", "review", "throttle", "challenge", "deny", "paused"),
     ),
     Rule("bytes", FieldKind.SIZE, frozenset((MessageType.COMPLETED,)), "what was stored"),
     Rule("by", FieldKind.LABEL, frozenset((MessageType.REMOVED,)), "who took it down: staff, owner, machine"),
-    Rule("reporter", FieldKind.ID, frozenset((MessageType.REPORTED,)), "names who complained"),
+    Rule("reporter", FieldKind.ID, frozenset((MessageType.REPORTED,)), "names the account that reported the upload"),
     Rule(
         "reporter_created_at", FieldKind.CREATION, frozenset((MessageType.REPORTED,)),
         "when the reporter's account was made; one younger than 30 days counts less, a new one 0.05 of a reporter",

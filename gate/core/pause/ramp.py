@@ -61,7 +61,7 @@ def default_ramp_us(in_force_us: int) -> int:
 def turn_opens_at_us(salt: str, account: str, factor: float, now_us: int) -> int | None:
     """When a throttle that lets an account upload in a share `factor` of all turns opens for it; None if it is open now.
 
-    A turn is drawn anew for each account. After 120 closed turns the search ends, and the time of the next one is given.
+    Turns are drawn for each account by itself. After 120 closed turns the search ends, and the time of the next one is given.
     """
     turn = now_us // TURN_US
     for ahead in range(_TURNS_AHEAD):

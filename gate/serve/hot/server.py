@@ -1,4 +1,7 @@
-"""Runs the app of the hot port on one listening socket, and stops it: who is answered has two seconds, who idles none."""
+"""Runs the app of the hot port on one listening socket, and stops it.
+
+At the stop, requests under way get two seconds and idle connections none.
+"""
 
 from __future__ import annotations
 

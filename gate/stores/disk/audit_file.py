@@ -100,8 +100,9 @@ class AuditFile:
 
 
 def _lines_after(path: Path, offset: int, digest: str, most: int) -> tuple[list[bytes], str | None]:
-    """The first `most` whole lines after `offset`, and the place after them; None as the place if the file has not what
-    `digest` is of before the offset."""
+    """The first `most` whole lines after `offset`, and the place after them.
+
+    The place is None if `digest` is not that of the file's bytes before the offset."""
     lines: list[bytes] = []
     with suppress(FileNotFoundError), path.open("rb") as file:
         if os.fstat(file.fileno()).st_size < offset or (digest and _digest(file.fileno(), offset) != digest):

@@ -49,7 +49,7 @@ async def send_audit(log: AuditSpool, bootstrap: str, topic: str, say: Callable[
 async def send_unsent(log: AuditSpool, bootstrap: str, topic: str) -> int:
     """Send every record that was not sent yet, and return how many. Raises StoreUnavailable, OSError.
 
-    The topic must exist already: whoever sends to an unknown name may create it, with the broker's own settings, by which
+    The topic must exist already: sending to an unknown name may make the broker create it with its own settings, by which
     records are deleted after a week.
     """
     sent = 0

@@ -35,7 +35,7 @@ from gate.records.control import (
 )
 from gate.records.gate import MAX_BYTES as MAX_GATE_BYTES
 from gate.records.gate import decode_gate
-from gate.stores.kafka.client import connected, finished, stopped
+from gate.stores.kafka.client import closed, connected, stopped
 from gate.stores.kafka.connection import connection
 from gate.stores.kafka.recreation import RecreationWatch
 from gate.stores.kafka.trouble import CHECK_IT, NO_ANSWER, kafka_trouble, kafka_unavailable
@@ -170,8 +170,9 @@ class KafkaBoardStore:
         return at_us
 
     async def now_us(self) -> int:
-        """See BoardStore. The broker's time of the last record, and what has passed since. A record is written for it where none
-        has come just now; a user who may not do so goes by those of before.
+        """See BoardStore. The broker's time of the last record, plus the time that has passed since.
+
+        If no record has come in the last moments, it writes one; a user who may not write goes by the earlier ones.
 
         Gates judge by Redis' clock where they know it, and its host's may be another one than the broker's.
         """
@@ -255,7 +256,7 @@ class KafkaBoardStore:
 
     async def _connected_producer(self) -> Any:
         if self._producer is None:
-            # the topic must exist already: whoever sends to an unknown name may create it, with other settings
+            # the topic must exist already: sending to an unknown name may make the broker create it, with other settings
             await self._until_caught_up()
             producer = AIOKafkaProducer(
                 **connection(self._bootstrap), acks="all", enable_idempotence=True,
@@ -317,7 +318,7 @@ class KafkaBoardStore:
                         self._next[at] = await consumer.position(at)
         finally:
             with suppress(*AWAY):
-                await finished(consumer.stop())
+                await closed(consumer.stop())
 
     async def _heard(self, records: list[Any], at: TopicPartition | None = None) -> None:
         board, is_past, now_s = self._board, not self.caught_up, asyncio.get_running_loop().time()

@@ -13,6 +13,8 @@ from aiokafka.errors import KafkaError, ProducerClosed
 
 FINISH_WITHIN_S = 1.0
 STOP_WITHIN_S = 1.0
+CLOSE_WITHIN_S = 2.0
+"""Longer than the broker holds back the answer to a fetch, which a client that closes waits for."""
 
 Record = tuple[bytes | None, bytes | None]
 """Key and value. A value of None deletes the key's earlier value."""
@@ -74,6 +76,20 @@ def _send_no_more(client: Any) -> None:
         client._md_update_fut.set_result(False)
     for connection in list(client._conns.values()):
         connection.close()
+
+
+async def closed(closing: Coroutine[Any, Any, None]) -> None:
+    """Await the `stop` or `close` of a client that has nothing to write, for a short time only. Raises what it raises.
+
+    Over TLS the client waits for the broker's last word, which the event loop can miss: then it waits half a minute. The
+    connections are given up before, and the event loop drops them by itself.
+    """
+    try:
+        async with asyncio.timeout(CLOSE_WITHIN_S) as limit:
+            await finished(closing)
+    except TimeoutError:
+        if not limit.expired():
+            raise
 
 
 async def send_packed(

@@ -129,7 +129,7 @@ class KafkaDecisionLog:
     async def _publish(self) -> None:
         """Connect and write until stopped and empty. Raises KafkaError, OSError, TimeoutError, StoreUnavailable.
 
-        The topic must exist already: whoever sends to an unknown name may create it, with one partition.
+        The topic must exist already: sending to an unknown topic may make the broker create it with one partition.
         """
         try:
             await existing(self._bootstrap, self._topic, "A worker creates it when it starts")

@@ -9,7 +9,7 @@ from typing import Any, Final
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from gate.stores.kafka.client import connected, finished, stopped
+from gate.stores.kafka.client import closed, connected, stopped
 from gate.stores.kafka.connection import connection
 from gate.stores.kafka.recreation import RecreationWatch
 from gate.stores.kafka.trouble import kafka_unavailable
@@ -21,7 +21,7 @@ TRY_AGAIN_S: Final = 2.0
 SEND_WITHIN_S: Final = 10.0
 
 Hear = Callable[[bytes | None, bytes | None], object]
-"""Is told key and value of each record."""
+"""Gets the key and the value of each record."""
 
 
 async def follow_hot_facts(bootstrap: str, topic: str, hear: Hear) -> None:
@@ -46,7 +46,7 @@ async def _follow(bootstrap: str, topic: str, hear: Hear) -> None:
     )
     try:
         await connected(consumer)
-        if topic not in await consumer.topics():  # to ask for one by name might create it, with other settings
+        if topic not in await consumer.topics():  # asking for it by name might create it, with other settings
             raise KeyError(topic)
         at = TopicPartition(topic, PARTITION)
         consumer.assign([at])
@@ -57,7 +57,7 @@ async def _follow(bootstrap: str, topic: str, hear: Hear) -> None:
                     for record in records:
                         hear(record.key, record.value)
     finally:
-        await finished(consumer.stop())
+        await closed(consumer.stop())
 
 
 class HotFactProducer:

@@ -1,7 +1,7 @@
 """Notices that a topic was created anew while it is read.
 
-The client continues at its position wherever the new topic has that offset, and misses all before. It reads metadata of
-versions without topic ids, and an epoch of leaders begins anew with the topic too. So this asks a broker for the ids.
+A consumer continues at its offset if the new topic has that offset too, and misses the records before it. The client library
+reads metadata without topic ids, and leader epochs start again in a new topic, so this module asks a broker for the ids.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ LOOK_EVERY_S: Final = 10.0
 class RecreationWatch:
     """Watches the ids of some topics. Use it as an async context manager, entered before the first record is read.
 
-    It looks once in a while, over a connection of its own, so a reader learns of a new topic some seconds late. Where brokers
-    do not answer, or are too old for topic ids, it learns nothing.
+    It asks every LOOK_EVERY_S seconds over a connection of its own, so a reader learns of a new topic that late. If brokers do
+    not answer, or are too old for topic ids, it notices nothing.
     """
 
     def __init__(self, bootstrap: str, names: Iterable[str]) -> None:
@@ -46,7 +46,7 @@ class RecreationWatch:
             await asyncio.gather(looking, return_exceptions=True)
 
     def take(self) -> bool:
-        """Whether a topic was created anew since the last call: its reader begins again at its beginning."""
+        """Whether a topic was created anew since the last call. Its reader then starts again at the beginning."""
         is_due, self._is_due = self._is_due, False
         return is_due
 

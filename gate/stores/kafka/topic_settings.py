@@ -15,7 +15,7 @@ from aiokafka.errors import KafkaError
 
 from gate.errors import StoreUnavailable, TopicUnfit
 from gate.records.topics import Topic, Topics
-from gate.stores.kafka.client import connected
+from gate.stores.kafka.client import closed, connected
 from gate.stores.kafka.connection import connection
 from gate.stores.kafka.topics import TopicShape, shapes
 from gate.stores.kafka.trouble import kafka_unavailable
@@ -92,7 +92,7 @@ async def _configs(bootstrap: str, names: list[str]) -> dict[str, dict[str, str]
     except (KafkaError, OSError, TimeoutError) as error:
         raise kafka_unavailable(bootstrap, "does not return its topics' settings", error) from error
     finally:
-        await admin.close()
+        await closed(admin.close())
     return {
         name: {entry[0]: entry[1] for entry in entries}
         for answer in answers

@@ -34,7 +34,7 @@ from aiokafka.protocol.types import (
 
 from gate.errors import StoreUnavailable
 from gate.records.topics import Topics
-from gate.stores.kafka.client import connected, finished
+from gate.stores.kafka.client import closed, connected, finished
 from gate.stores.kafka.connection import connection
 from gate.stores.kafka.trouble import kafka_unavailable
 
@@ -85,7 +85,9 @@ async def declare(bootstrap: str, topics: Topics) -> None:
                 error = for_code(code)
                 if code and error is not TopicAlreadyExistsError:
                     said = detail[0] if detail and detail[0] else error.__name__
-                    raise StoreUnavailable(f"Kafka at {bootstrap} refuses to create topic {name}: {said}")
+                    raise StoreUnavailable(f"Kafka at {bootstrap} refuses to create topic {name}: {said}") from error(
+                        name
+                    )
 
     await _within(bootstrap, act)
 
@@ -110,7 +112,7 @@ async def cluster_id(bootstrap: str) -> str:
 async def existing(bootstrap: str, topic: str, remedy: str) -> tuple[str, TopicShape]:
     """The cluster's id and the topic's shape. Raises StoreUnavailable, with `remedy` if there is no such topic.
 
-    Who reads or writes a topic that is missing may create it, with the broker's own settings; so look first.
+    Call it before reading or writing a topic: touching a missing one may make the broker create it with its own settings.
     """
     cluster, known = await shapes(bootstrap, (topic,))
     if topic not in known:
@@ -141,7 +143,7 @@ async def shapes(bootstrap: str, names: Iterable[str]) -> tuple[str, dict[str, T
             }
             return answer.cluster_id or "", known
         finally:
-            await finished(client.close())
+            await closed(client.close())
 
     return await _within(bootstrap, act)
 
@@ -169,7 +171,7 @@ async def require_answer(bootstrap: str, within_s: float = ANSWERS_WITHIN_S) -> 
     except (KafkaError, OSError) as error:
         raise kafka_unavailable(bootstrap, "does not answer", error) from error
     finally:
-        await finished(client.close())
+        await closed(client.close())
 
 
 async def answers(bootstrap: str, deadline_s: float = 3.0) -> bool:
@@ -247,7 +249,7 @@ async def _admin(bootstrap: str) -> AsyncIterator[Any]:
         await connected(admin)
         yield admin
     finally:
-        await finished(admin.close())
+        await closed(admin.close())
 
 
 @asynccontextmanager
@@ -257,7 +259,7 @@ async def _consumer(bootstrap: str) -> AsyncIterator[Any]:
         await connected(consumer)
         yield consumer
     finally:
-        await finished(consumer.stop())
+        await closed(consumer.stop())
 
 
 class _Uuid(AbstractType):  # type: ignore[misc]

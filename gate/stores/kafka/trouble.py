@@ -38,6 +38,7 @@ _CAUSES: Final[tuple[tuple[tuple[type[BaseException], ...], str], ...]] = (
         "its access lists do not permit this user to do that",
     ),
     ((kafka.UnknownTopicOrPartitionError, kafka.InvalidTopicError), "the topic does not exist"),
+    ((kafka.InvalidTransactionTimeout,), "it permits only shorter transactions"),
     ((kafka.MessageSizeTooLargeError, kafka.RecordTooLargeError), "a record is larger than the broker takes"),
     ((kafka.NotEnoughReplicasError, kafka.NotEnoughReplicasAfterAppendError), "too few of its replicas answer"),
     ((TimeoutError, kafka.KafkaTimeoutError, kafka.RequestTimedOutError), NO_ANSWER),

@@ -10,9 +10,8 @@ NO_TAG: Final = "\x01"
 def in_key(account: str) -> str:
     """An account's id as keys have it between braces.
 
-    A Cluster takes what is between the first { of a key and the next } for its hash tag, and nothing between them for no tag:
-    the keys of an account whose id begins with } would lie in different slots. Before such an id stands a character that no id
-    has.
+    A Cluster hashes what is between the first { of a key and the next }, or the whole key if that is empty. The keys of an
+    account whose id begins with } would lie in different slots, so such an id is preceded by a character that no id has.
     """
     return f"{NO_TAG}{account}" if account.startswith("}") else account
 

@@ -22,7 +22,7 @@ from gate.core.limits.reservation import (
 from gate.core.limits.take import ClassLimits
 from gate.errors import StoreUnavailable
 from gate.ports.reservations import ReservationStore
-from gate.stores.redis.apart import entity_prefix, further_entities, parts_key, parts_of, upload_of
+from gate.stores.redis.cluster_parts import entity_prefix, further_entities, parts_key, parts_of, upload_of
 from gate.stores.redis.connections.address import is_cluster
 from gate.stores.redis.connections.connect import line_to
 from gate.stores.redis.connections.line import Stats

@@ -1,8 +1,8 @@
 """Takes on a Redis Cluster: a batch is cut by slot and sent to all nodes in parallel, under one deadline.
 
-`gate.stores.redis.apart` says which parts a check has. The account's part goes first, as it knows whether the upload was checked
-before; the others follow in a second round. If one part refuses, the other parts give back the tokens that they took: before the
-answer, or in the background where no time is left.
+`gate.stores.redis.cluster_parts` says which parts a check has. The account's part goes first, as it knows whether the upload was
+checked before; the others follow in a second round. If one part refuses, the other parts give back the tokens that they took:
+before the answer, or in the background where no time is left.
 """
 
 from __future__ import annotations
@@ -20,7 +20,15 @@ from gate.core.limits.reservation import Report, UploadOutcome
 from gate.core.limits.take import ClassLimits, TakeRequest, TakeResult
 from gate.errors import StoreUnavailable
 from gate.ports.reservations import ReservationStore
-from gate.stores.redis.apart import OWN, entity_prefix, further_requests, own_request, parts_key, parts_of, together
+from gate.stores.redis.cluster_parts import (
+    OWN,
+    entity_prefix,
+    further_requests,
+    own_request,
+    parts_key,
+    parts_of,
+    together,
+)
 from gate.stores.redis.connections.address import read_endpoints
 from gate.stores.redis.connections.cluster import ClusterLine
 from gate.stores.redis.connections.cluster_map import slot_of, tags

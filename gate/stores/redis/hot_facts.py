@@ -23,7 +23,7 @@ DEADLINE_S: Final = 2.0
 AT_ONCE: Final = 500
 
 Hear = Callable[[bytes | None, bytes | None], object]
-"""Is told key and value of each entry."""
+"""Gets the key and the value of each entry."""
 
 
 class RedisHotFacts:
@@ -49,7 +49,7 @@ class RedisHotFacts:
             await self._line.pipeline([(self._key, command) for command in commands], DEADLINE_S)
 
     async def read(self, hear: Hear) -> int:
-        """Tell `hear` the entries since the last that it was told; returns how many. Raises StoreUnavailable."""
+        """Pass the entries since the last call to `hear`; returns how many. Raises StoreUnavailable."""
         reply = await self._line.execute(
             b"XREAD", b"COUNT", AT_ONCE, b"STREAMS", self._key, self._last, within_s=DEADLINE_S, at=self._key
         )

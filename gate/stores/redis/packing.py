@@ -15,8 +15,8 @@ from gate.core.limits.take import ClassLimits
 from gate.stores.redis.layout import FINGERPRINT
 
 Alone = tuple[int, int] | tuple[()] | None
-"""Of a class whose requests have one number more, which is a cost, the period and the rate of the limit on bytes; empty where
-they have no more, None where they have others."""
+"""For a class whose requests carry a cost as their only further number: the period and the rate of its limit on bytes. Empty if
+they carry no further number, None if they carry others."""
 Packing = tuple[int, Alone, bool, bool, Callable[..., bytes], Callable[..., bytes]]
 """The values by which requests of a class are packed: the class's number, the further numbers, whether the class limits
 networks and devices, the function that packs the numbers, and the one that packs them with a fingerprint of pseudonyms. A plain

@@ -18,7 +18,7 @@ from gate.records.override import read_stored_override
 from gate.records.score import decode_stored_risk
 from gate.stores.redis import layout
 from gate.stores.redis.account_keys import in_key, override_key, score_key
-from gate.stores.redis.apart import entity_prefix, further_requests, own_request, together, upload_of
+from gate.stores.redis.cluster_parts import entity_prefix, further_requests, own_request, together, upload_of
 from gate.stores.redis.connections.connect import AnyLine
 from gate.stores.redis.take_batch import Batch
 

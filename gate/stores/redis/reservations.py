@@ -68,9 +68,8 @@ class Stored(NamedTuple):
 class RedisReservationStore:
     """A ReservationStore; see ports for what it promises. It connects on first use; use it in one event loop, until close().
 
-    `deadline_s` bounds each `settle`, and each call of the server. On a Cluster
-    it settles the account's part alone; `cluster_reservations` settles all parts. A node of it that does not answer fails
-    what it serves, and no more.
+    `deadline_s` bounds each `settle`, and each call of the server. On a Cluster it settles the account's part alone, and
+    `cluster_reservations` settles all parts; a node that does not answer fails only what it serves.
     """
 
     def __init__(

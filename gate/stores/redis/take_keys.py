@@ -26,7 +26,7 @@ an upload, its length without the beginning and the upload's id, and the part be
 
 
 class Begins(dict[int, str]):
-    """The begin of a key that starts with `start`, by the length of the rest."""
+    """The first bytes of a key that starts with `start`, by the length of the rest."""
 
     def __init__(self, start: str) -> None:
         self.start = start

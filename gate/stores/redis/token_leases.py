@@ -1,7 +1,7 @@
 """The token lease store in Redis (or Valkey): draws from the buckets of `takes`, on one server or on a Cluster.
 
 The keys and values are those of `gate.stores.redis.layout`; on a Cluster a shared entity keeps its buckets as an account does,
-see `gate.stores.redis.apart`.
+see `gate.stores.redis.cluster_parts`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Final
 from gate.core.limits.limit import NEVER_US
 from gate.core.limits.token_lease import Exchange, Exchanged
 from gate.errors import StoreUnavailable
-from gate.stores.redis.apart import entity_prefix
+from gate.stores.redis.cluster_parts import entity_prefix
 from gate.stores.redis.connections.cluster import ClusterLine
 from gate.stores.redis.connections.connect import line_to
 from gate.stores.redis.connections.line import ReplyLost

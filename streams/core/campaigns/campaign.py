@@ -1,8 +1,8 @@
 """A campaign: what many accounts show within a few days that is nearly the same, and its record on the topic.
 
 A record's key is a partition and the campaign's id. Its value is JSON: when the campaign was seen first and last, up to
-three examples by hash, how many accounts of the partition showed it on each day or later, as in `crowd.record`, and which
-these are, by keyed number: the 64 that showed it last. So the next owner of the partition knows them.
+three examples by hash, how many accounts of the partition showed it on each day or later, as in `crowd.record`, and the
+keyed numbers of the 64 accounts that showed it last, from which the next owner of the partition continues.
 Where two workers found one campaign before they heard of each other, the one with the smaller number stays: the other's
 record says `same_as`. Records of other versions are passed over.
 """
@@ -82,8 +82,8 @@ class Sighting:
 class CampaignRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     """A record's value; times are in µs since 1970. `counts` is a record of the crowd. With `same_as` there is no more.
 
-    `members` are the accounts of the partition (`crowd.members`), numbered under the key that `key` tells from others.
-    Records of earlier releases have none.
+    `members` are the accounts of the partition (`crowd.members`), numbered under the key that `key` identifies. Records of
+    earlier releases have none.
     """
 
     version: int

@@ -42,8 +42,8 @@ _NO_HOSTS: Final[Mapping[str, int]] = MappingProxyType({})
 
 
 class _Shown:
-    """The campaigns of one kind that uploads showed, in order: when each was shown, an example of it, and the place of the
-    last one of each number."""
+    """The campaigns of one kind that uploads showed, in order: when each was shown, and an example of it. `last` has the place
+    of the latest sight of each campaign's number."""
 
     __slots__ = ("examples", "last", "times")
 
@@ -53,7 +53,7 @@ class _Shown:
         self.examples: list[str | Marks] = []
 
     def add(self, numbers: Sequence[int], times: Sequence[int], examples: Sequence[str | Marks]) -> None:
-        """Add those of a batch. Most are looked up never again, so nothing is made of each."""
+        """Add those of a batch. Most are never looked up again, so it makes no object for each."""
         before = len(self.times)
         self.last.update(zip(numbers, range(before, before + len(numbers)), strict=True))
         self.times += times
@@ -313,7 +313,7 @@ class Campaigns:
         return True
 
     def stored_are_heard(self) -> None:
-        """All stored records were heard, perhaps before."""
+        """Note that all stored records were read. Further calls change nothing."""
         self.has_heard_stored = True
 
     def passes_over(self, feature: Feature) -> bool:

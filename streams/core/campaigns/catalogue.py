@@ -59,7 +59,10 @@ class Catalogue:
         found: dict[Feature, list[tuple[int, Feature]]] = {}
         for partition, feature in self._records:
             found.setdefault(self._resolved(feature), []).append((partition, feature))
-        campaigns = (self._campaign(feature, keys, today) for feature, keys in found.items())
+        also: dict[Feature, list[Feature]] = {}
+        for old in self._same:
+            also.setdefault(self._resolved(old), []).append(old)
+        campaigns = (self._campaign(feature, keys, also.get(feature, ()), today) for feature, keys in found.items())
         return sorted((one for one in campaigns if one.members), key=lambda one: (-one.members, one.id))
 
     def one(self, given: str, today: int) -> Campaign | None:
@@ -75,7 +78,9 @@ class Catalogue:
             feature = self._same[feature]
         return feature
 
-    def _campaign(self, feature: Feature, keys: Iterable[tuple[int, Feature]], today: int) -> Campaign:
+    def _campaign(
+        self, feature: Feature, keys: Iterable[tuple[int, Feature]], also: Iterable[Feature], today: int
+    ) -> Campaign:
         days = KINDS[feature[0]].days
         by_partition: dict[int, Tails] = {}
         sighting: Sighting | None = None
@@ -90,7 +95,6 @@ class Catalogue:
             sighting = sighting or Sighting(record.first_us, record.last_us)
             sighting.extend(record.first_us, record.last_us, record.examples)
         now = [tails.at(max(today, tails.day)).numbers for tails in by_partition.values()]
-        also = sorted(campaign_id(old) for old in self._same if self._resolved(old) == feature)
         sighting = sighting or Sighting(0, 0)
         return Campaign(
             campaign_id(feature),
@@ -100,7 +104,7 @@ class Catalogue:
             sighting.first_us,
             sighting.last_us,
             tuple(sighting.examples),
-            tuple(also),
+            tuple(sorted(map(campaign_id, also))),
         )
 
 

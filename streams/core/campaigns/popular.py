@@ -77,7 +77,7 @@ class PopularPages:
             self._well_known = frozenset(hosts[name] for name in WELL_KNOWN)
 
     def note(self, page: int, account: int, at_us: int, established: bool) -> None:
-        """An account (32-bit number) linked to the page or host. One that is established no more counts with the others."""
+        """An account (32-bit number) linked to the page or host. One that is no longer established counts with the others."""
         linked = self._linked.get(page)
         if not established:
             if linked is not None:

@@ -1,9 +1,9 @@
-"""Who belongs to which campaign, by the records on the topic: so a worker that starts, or takes a partition over, knows it.
+"""The members of campaigns that records on the topic name, for a worker that starts or takes a partition over.
 
-A record names up to 64 accounts of its partition, numbered under a key that all workers share. The crowd takes them in as
-if they had shown the campaign here, so counts and memberships go on from them. Members under another key are nobody.
+A record names up to 64 accounts of its partition, numbered under a key that all workers share. The crowd adds them as if they
+had shown the campaign in this worker, so counts and memberships continue from them. Members under another key are ignored.
 
-Growth: 16,384 lists of members that wait for a day by which they age, 600 bytes each; the oldest make room.
+Growth: until the first event gives the day by which members age, at most 16,384 lists of 600 bytes wait; the oldest make room.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class RecordedMembers:
         self._crowd = crowd
         self._known = known
         self.key = crowd.numbers.key
-        """Tells the key of the numbers from others; empty for numbers that no record may hold."""
+        """Identifies the key of the numbers; empty if no record may hold the numbers."""
         self._waiting: dict[tuple[int, Feature], bytes] = {}
 
     def packed(self, partition: int, feature: Feature) -> bytes:
@@ -28,7 +28,7 @@ class RecordedMembers:
         return self._crowd.packed_members(partition, *feature) if self.key else b""
 
     def hear(self, partition: int, feature: Feature, record: CampaignRecord) -> None:
-        """Take in the members that the owner of the partition published."""
+        """Add the members that the owner of the partition published."""
         if record.members and self.key and record.key == self.key:
             self._waiting[partition, feature] = record.members
             if len(self._waiting) > MAX_SIGHTINGS:
@@ -36,7 +36,7 @@ class RecordedMembers:
             self.take_in()
 
     def take_in(self) -> None:
-        """Take in those that wait, if a day is open by which they age."""
+        """Add the members that wait, once an event has given the day by which they age."""
         if not self._waiting or self._crowd.today is None:
             return
         waiting, self._waiting = self._waiting, {}

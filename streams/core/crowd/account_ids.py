@@ -1,10 +1,9 @@
 """Account ids by their 32-bit number, for the members of features, of which the crowd keeps only numbers.
 
 An attacker may choose the ids of accounts, and must not thereby choose their numbers: accounts of one number would count
-as one, and an account would belong to the campaigns of another. So the numbers have a secret key. Those of a worker have
-one that all workers share, so that another worker and the next process read whom a record names. Without such a key the
-number is Python's own hash of text, which has a key in each process; such numbers are never written anywhere. Counts do
-not depend on numbers.
+as one, and an account would belong to the campaigns of another. So numbers are made under a secret key. Workers share one
+key, so that another worker and the next process know whom a record names. Without that key the number is Python's own hash
+of text, whose key differs in each process; such numbers are never written anywhere. Counts do not depend on numbers.
 
 One slot holds the account that fell into it last. With `n` slots, an account is forgotten with probability
 1 - exp(-m / n) after `m` further accounts. Ids are compared with their number, so none is taken for another one, except
@@ -33,7 +32,7 @@ def account_number(account: str) -> int:
 class AccountNumbers(NamedTuple):
     """How accounts are numbered. `of` gives the 32-bit number of an account.
 
-    `key` tells the key of the numbers from others; it is empty for numbers that mean nothing in another process.
+    `key` identifies the secret key; it is empty for numbers that mean nothing in another process.
     """
 
     of: Callable[[str], int]
@@ -50,7 +49,7 @@ class AccountIds:
         self._max_slots = max_slots
         self._slots: list[str | None] = [None] * min(FIRST_SLOTS, max_slots)
         self._numbers = array("I", bytes(4 * len(self._slots)))
-        """The number of the account in each slot: to number it once more would take several times as long."""
+        """The number of the account in each slot, as hashing it again would take several times as long."""
         self._mask = len(self._slots) - 1
         self._taken = 0
 

@@ -11,7 +11,7 @@ has at most as many steps as its ladder until its count falls. Scoring changes n
 At most `MAX_WAITING` accounts of a partition wait; further ones are skipped and counted.
 
 **What it takes.** 24 MB for ids (`account_ids`), up to 34 MB for the steps of features, 100 bytes for each account that waits.
-After a restart the members are known of whom the records of campaigns tell, once the caller has named their accounts.
+After a restart it knows the members that records of campaigns name, once the caller has given their accounts.
 """
 
 from __future__ import annotations
@@ -66,8 +66,8 @@ class Backfill:
         passes_over: Callable[[tuple[int, int]], bool] = lambda feature: False,
         is_here: Callable[[int], bool] = lambda partition: True,
     ) -> None:
-        """`passes_over` tells which features are no evidence, so that their members need not wait, and `is_here` which
-        partitions this worker has, because no other one's accounts can be scored here."""
+        """`passes_over` tells which features are no evidence, so that their members need not wait. `is_here` tells which
+        partitions this worker has: it can score no other accounts."""
         self._crowd = crowd
         self._steps = steps
         self._passes_over = passes_over

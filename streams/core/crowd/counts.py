@@ -265,10 +265,10 @@ class Crowd:
         return of_partition(self._tables[kind].own.row(value), partition)
 
     def recall(self, partition: int, kind: int, value: int, packed: bytes) -> list[int]:
-        """Take in the accounts (`packed_members`) that the owner of the partition published; returns those that were not
-        known. Call it while a day is open.
+        """Add the accounts (`packed_members`) that the owner of the partition published; returns those that were not known.
+        Call it once an event has given the day.
 
-        Their count was published with them. So it is published again only if others had come before they were heard of.
+        Their count was published with them, so it is published again only if this worker knows further accounts.
         """
         table = self._tables[kind]
         known, added = self.packed_members(partition, kind, value), []

@@ -39,12 +39,12 @@ _CAMPAIGN = Kind(days=3, shared_bytes=16 << 20, heard_bytes=8 << 20, lone_slots=
 KINDS: Mapping[int, Kind] = MappingProxyType(
     {
         IP: Kind(),
-        # few people share a device, and farms come back to theirs: so a pair is told, and remembered for a month
+        # few people share a device, and farms come back to theirs: so a pair is published, and remembered for a month
         DEVICE: Kind(days=30, floor=1),
         CONTENT: Kind(days=4),
         HOST: Kind(days=4, shared_bytes=16 << 20, heard_bytes=16 << 20, lone_slots=1 << 18),
         **dict.fromkeys((PICTURE_CAMPAIGN, LINK_CAMPAIGN, TEXT_CAMPAIGN), _CAMPAIGN),
-        # new sites are few, each has eight runs, and a brand is imitated for weeks; three of one brand are told
+        # new sites are few, each has eight runs, and a brand is imitated for weeks; three of one brand are published
         NAME_CAMPAIGN: Kind(days=14, shared_bytes=16 << 20, heard_bytes=16 << 20, lone_slots=1 << 20, floor=2),
     }
 )

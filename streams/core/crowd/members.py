@@ -24,7 +24,7 @@ DAY_BITS = 49
 DAY = 0x7FFF
 _UNESTABLISHED = bytes(range(0, 256, 2))
 TOLD = 6
-"""Bytes of a member in a record, which names the partition once."""
+"""Bytes of a member in a record. The record's key names the partition, so its members do not."""
 _member = Struct(">HHI")
 _told = Struct(">HI")
 
@@ -109,9 +109,9 @@ def of_partition(row: bytes, partition: int) -> bytes:
 
 
 def unknown_of(told: bytes, known: bytes) -> bytes:
-    """The part of `told` behind what `known` has of it in the same order, both from `of_partition`.
+    """The members of `told` after those that `known` has in the same order; both are from `of_partition`.
 
-    Most records repeat what is known with one more member at the end, and without the first where there is no room.
+    Most records repeat the known members with one more at the end, and without the first if there is no room.
     """
     at = known.find(told[:TOLD])
     if at < 0 or at % TOLD:
@@ -121,9 +121,9 @@ def unknown_of(told: bytes, known: bytes) -> bytes:
 
 
 def read_back(told: bytes, partition: int, today: int, days: int) -> list[int]:
-    """The members in bytes that `of_partition` made, those of the last `days` days; none if it did not make the bytes.
+    """The members of the last `days` days in bytes that `of_partition` made; none if the length shows other bytes.
 
-    A member of a later day than today, which another partition may have reached before, counts as one of today.
+    Another partition may have reached a later day than today; its members count as members of today.
     """
     if len(told) % TOLD or len(told) > CEILING * TOLD:
         return []

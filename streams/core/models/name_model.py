@@ -26,8 +26,8 @@ WORD_BITS: Final = 19
 OVERLAP: Final = 2
 """A run that begins so many characters before or after a word, or fewer, is part of it."""
 LOCAL_OVERLAP: Final = RUN_CHARS - 1
-"""The same for a platform's own word. The words are not from its sites, so no word holds the runs over its edges, as `ts-zwo`
-of `pets-zwolle` and `jets-zwolle`: every run that shares a character with it is part of it."""
+"""The same for a platform's own word: a run that shares a character with it is part of it. The model's words are not from the
+platform's sites, so they lack the runs over such a word's edges, as `ts-zwo` in `pets-zwolle` and `jets-zwolle`."""
 UNKNOWN: Final = 0.5
 """Honest names, of those that the words are from, that a run of no word is expected in."""
 MOST_EVIDENCE: Final = 10.0

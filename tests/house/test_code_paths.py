@@ -1,7 +1,7 @@
-"""The ways written down in the README of each room are the ways the code takes.
+"""The paths that the README of each package describes are the paths that the code takes.
 
-A README lists the files of a way in order, as a numbered list with paths in backticks, under a heading that begins with
-"The way of". A line that begins with "Types:" names files that hold nothing but types; the way uses them, and they are
+A README lists the files of a path in order, as a numbered list of their names in backticks, under a heading that begins with
+"The path of". A line that begins with "Types:" names files that hold nothing but types; the path uses them, and they are
 not counted. A line that begins with "Wired in" names the file that plugs adapters into ports.
 """
 
@@ -54,24 +54,24 @@ CHECK = (
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
-    """One way as its README tells it; paths are relative to the repository."""
+class CodePath:
+    """One path as its README lists it; paths are relative to the repository."""
 
     files: tuple[str, ...]
     types: tuple[str, ...]
     wired_in: str | None
 
 
-def way_of(readme: Path) -> Way:
+def code_path(readme: Path) -> CodePath:
     lines = readme.read_text().splitlines()
-    start = next(n for n, line in enumerate(lines) if line.startswith("#") and "The way of" in line)
+    start = next(n for n, line in enumerate(lines) if line.startswith("#") and "The path of" in line)
     section = lines[start + 1 :]
     end = next((n for n, line in enumerate(section) if line.startswith("#")), len(section))
     paragraphs = "\n".join(section[:end]).split("\n\n")
     listed = [PATH.findall(line)[0] for line in section[:end] if re.match(r"\d+\. ", line)]
     types = [path for text in paragraphs if text.startswith("Types:") for path in PATH.findall(text)]
     wired = [path for text in paragraphs if text.startswith("Wired in") for path in PATH.findall(text)]
-    return Way(tuple(listed), tuple(types), wired[0] if wired else None)
+    return CodePath(tuple(listed), tuple(types), wired[0] if wired else None)
 
 
 def imported_by(path: str) -> set[str]:
@@ -114,40 +114,40 @@ def of_ours(ran: set[str]) -> set[str]:
 
 
 @pytest.mark.parametrize("readme", READMES, ids=lambda path: path.parent.name)
-def test_a_way_is_at_most_twelve_files_and_each_exists(readme: Path) -> None:
-    way = way_of(readme)
+def test_a_path_is_at_most_twelve_files_and_each_exists(readme: Path) -> None:
+    listed = code_path(readme)
 
-    assert 2 <= len(way.files) <= MOST_FILES
-    assert len(set(way.files)) == len(way.files)
-    assert [path for path in (*way.files, *way.types) if not (ROOT / path).is_file()] == []
+    assert 2 <= len(listed.files) <= MOST_FILES
+    assert len(set(listed.files)) == len(listed.files)
+    assert [path for path in (*listed.files, *listed.types) if not (ROOT / path).is_file()] == []
 
 
 @pytest.mark.parametrize("readme", READMES, ids=lambda path: path.parent.name)
-def test_each_file_of_a_way_is_imported_by_an_earlier_one_or_plugged_in_by_the_wiring(readme: Path) -> None:
-    way = way_of(readme)
-    plugged = set() if way.wired_in is None else imported_by(way.wired_in)
+def test_each_file_of_a_path_is_imported_by_an_earlier_one_or_plugged_in_by_the_wiring(readme: Path) -> None:
+    listed = code_path(readme)
+    plugged = set() if listed.wired_in is None else imported_by(listed.wired_in)
 
     reached = [
-        any(path in imported_by(earlier) for earlier in way.files[:n]) or path in plugged
-        for n, path in enumerate(way.files)
+        any(path in imported_by(earlier) for earlier in listed.files[:n]) or path in plugged
+        for n, path in enumerate(listed.files)
     ]
 
-    assert [path for path, ok in zip(way.files[1:], reached[1:], strict=True) if not ok] == []
+    assert [path for path, ok in zip(listed.files[1:], reached[1:], strict=True) if not ok] == []
 
 
 @pytest.mark.parametrize("readme", READMES, ids=lambda path: path.parent.name)
-def test_the_files_that_a_way_lists_as_types_hold_no_function(readme: Path) -> None:
-    for path in way_of(readme).types:
+def test_the_files_that_a_path_lists_as_types_hold_no_function(readme: Path) -> None:
+    for path in code_path(readme).types:
         body = parsed(ROOT / path).body
         functions = [node for node in body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
 
         assert functions == [], path
 
 
-async def test_a_check_runs_through_the_files_of_its_way_and_through_no_other(
+async def test_a_check_runs_through_the_files_of_its_path_and_through_no_other(
     tmp_path: Path, redis_url: str, unique: Callable[[], str]
 ) -> None:
-    way, ran = way_of(ROOT / "gate" / "README.md"), set[str]()
+    listed, ran = code_path(ROOT / "gate" / "README.md"), set[str]()
     clock, counts = SystemClock(), Counts()
     now_us = clock.now_us()
     prefix = f"{unique()}:"
@@ -174,8 +174,8 @@ async def test_a_check_runs_through_the_files_of_its_way_and_through_no_other(
 
     assert [answer.count(b'"decision":"allow"') for answer in answers] == [1, 1]
     assert sum(counts.store_errors.values()) == 0
-    assert of_ours(ran) - set(way.files) - set(way.types) == set()
-    assert set(way.files) - ran == set()
+    assert of_ours(ran) - set(listed.files) - set(listed.types) == set()
+    assert set(listed.files) - ran == set()
 
 
 async def post(port: int, body: bytes) -> bytes:

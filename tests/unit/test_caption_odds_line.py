@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from streams.lab.boosting import Boosted, BoostedTerm, Vectors, as_term
-from streams.lab.odds_carried_on import STEPS, USUAL, carried_on, points_of, steadied, steepness
+from streams.lab.caption_odds_line import STEPS, USUAL, carried_on, points_of, steadied, steepness
 
 pytest.importorskip("sklearn")
 

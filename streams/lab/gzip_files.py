@@ -25,7 +25,9 @@ def why_unreadable(error: Exception) -> str:
 def opened(file: Path) -> Iterator[gzip.GzipFile | BufferedReader]:
     """The file's bytes, unpacked. Raises OSError, and FileInvalid for a pipe: commands read a file more than once."""
     if file.is_fifo():
-        raise FileInvalid([f"{file}: is a pipe, and a file is read more than once; write its rows to a file first"])
+        raise FileInvalid(
+            [f"{file}: is a pipe, but the command reads a file more than once; write its rows to a file first"]
+        )
     with file.open("rb") as source:
         packed = source.peek(2)[:2] == b"\x1f\x8b"
         if not packed:

@@ -97,7 +97,7 @@ def own_request(request: TakeRequest) -> TakeRequest:
 def further_requests(request: TakeRequest, own: TakeResult) -> list[tuple[str, TakeRequest]]:
     """The other parts of a check whose account's part was answered so, each with its kind.
 
-    They know no override: a part refuses nobody whom staff let in, and repeats no refusal of before staff changed the limits.
+    They know no override: a part refuses nobody whom staff let in, and repeats no refusal from before staff changed the limits.
     """
     lenient = own.standing.override_in_force(own.now_us) is not None
     judges_anew = lenient or own.standing.limits_of(own.now_us) is not None
