@@ -17,7 +17,7 @@ from mode import Service
 
 from gate.errors import StoreUnavailable
 from gate.records.topics import Topic
-from gate.stores.kafka.client import connected
+from gate.stores.kafka.client import connected, stopped
 from gate.stores.kafka.connection import connection
 from gate.stores.kafka.trouble import kafka_unavailable
 from streams.worker.assignment import ENDING, Partitions
@@ -138,4 +138,4 @@ async def send_control(bootstrap: str, topic: Topic, record: ControlRecord) -> N
     except (KafkaError, OSError, TimeoutError) as error:
         raise kafka_unavailable(bootstrap, "did not keep the record", error) from error
     finally:
-        await producer.stop()
+        await stopped(producer)

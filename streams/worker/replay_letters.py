@@ -21,7 +21,7 @@ from aiokafka.errors import IllegalOperation, KafkaError, ProducerClosed
 
 from gate.errors import UploadGateError
 from gate.records.topics import Topics
-from gate.stores.kafka.client import connected
+from gate.stores.kafka.client import connected, stopped
 from gate.stores.kafka.connection import connection
 from gate.stores.kafka.trouble import kafka_unavailable
 from streams.core.events import Unreadable, check_record, decode, time_us
@@ -121,7 +121,7 @@ async def replay(bootstrap: str, topics: Topics, wanted: ReplayWanted) -> Replay
     except (KafkaError, IllegalOperation, ProducerClosed, OSError, TimeoutError) as error:
         raise _stopped(bootstrap, error) from error
     finally:
-        await producer.stop()
+        await stopped(producer)
     return counts
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import socket
+import struct
+import warnings
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -112,6 +115,31 @@ def test_a_change_through_kafka_ends_says_that_nothing_was_written_and_names_the
     assert "Nothing was written" in said
     assert "--direct redis" in said
     assert "--direct kafka" not in said
+
+
+async def test_a_broker_that_freezes_after_its_first_answer_is_left_without_an_open_connection() -> None:
+    lost: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        (size,) = struct.unpack(">i", await reader.readexactly(4))
+        correlation = (await reader.readexactly(size))[4:8]
+        versions = correlation + struct.pack(">hi6h", 0, 2, 3, 0, 5, 18, 0, 0)  # of metadata, and of this request
+        writer.write(struct.pack(">i", len(versions)) + versions)
+        (size,) = struct.unpack(">i", await reader.readexactly(4))
+        await reader.readexactly(size)
+        lost.append(await reader.read())
+        writer.close()
+
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+            with pytest.raises(StoreUnavailable, match=NO_ANSWER):
+                await topics.require_answer(f"127.0.0.1:{server.sockets[0].getsockname()[1]}", within_s=0.2)
+            await eventually(lambda: bool(lost))
+        gc.collect()
+
+    assert lost == [b""]
+    assert [str(each.message) for each in warned] == []
 
 
 async def test_a_command_waits_once_for_a_kafka_that_is_away_and_a_gate_again_each_time(frozen: str) -> None:

@@ -16,7 +16,7 @@ from aiokafka.errors import KafkaError
 from gate.errors import StateUnreadable, StoreUnavailable
 from gate.ports.audit import AuditSpool
 from gate.records.audit import AuditRecord, decode_audit
-from gate.stores.kafka.client import connected
+from gate.stores.kafka.client import connected, stopped
 from gate.stores.kafka.connection import connection
 from gate.stores.kafka.topics import existing
 from gate.stores.kafka.trouble import kafka_unavailable
@@ -71,7 +71,7 @@ async def send_unsent(log: AuditSpool, bootstrap: str, topic: str) -> int:
     except AWAY as error:
         raise kafka_unavailable(bootstrap, "did not keep audit records", error) from error
     finally:
-        await producer.stop()
+        await stopped(producer)
     return sent
 
 

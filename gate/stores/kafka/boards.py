@@ -35,7 +35,7 @@ from gate.records.control import (
 )
 from gate.records.gate import MAX_BYTES as MAX_GATE_BYTES
 from gate.records.gate import decode_gate
-from gate.stores.kafka.client import closed, connected
+from gate.stores.kafka.client import closed, connected, stopped
 from gate.stores.kafka.connection import connection
 from gate.stores.kafka.recreation import RecreationWatch
 from gate.stores.kafka.trouble import CHECK_IT, NO_ANSWER, kafka_trouble, kafka_unavailable
@@ -269,9 +269,7 @@ class KafkaBoardStore:
     async def _drop_producer(self) -> None:
         producer, self._producer = self._producer, None
         if producer is not None:
-            with suppress(*AWAY):
-                async with asyncio.timeout(1.0):
-                    await producer.stop()
+            await stopped(producer)
 
     async def _read_for_ever(self) -> None:
         while True:

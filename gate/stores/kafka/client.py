@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Coroutine, Iterable
+from contextlib import suppress
 from itertools import chain
 from typing import Any
 
+from aiokafka.errors import KafkaError, ProducerClosed
+
 FINISH_WITHIN_S = 1.0
+STOP_WITHIN_S = 1.0
 CLOSE_WITHIN_S = 2.0
 """Longer than the broker holds back the answer to a fetch, which a client that closes waits for."""
 
@@ -35,6 +39,43 @@ async def finished(connecting: Coroutine[Any, Any, Any]) -> None:
         starting.cancel()
         await asyncio.gather(starting, return_exceptions=True)
         raise
+
+
+async def stopped(producer: Any, within_s: float = STOP_WITHIN_S) -> None:
+    """Stop a producer: write what it has buffered for at most `within_s` seconds, then drop the rest and disconnect.
+
+    Where no broker answers, the producer's own `stop` waits for ever if it is idempotent, else for half a minute. A `stop` that
+    is cut off leaves the sender behind, which connects and sends for ever. An error of the broker is not raised: nobody waits
+    for the records.
+    """
+    stopping = asyncio.ensure_future(producer.stop())
+    try:
+        await asyncio.wait([stopping], timeout=within_s)
+    finally:
+        if not stopping.done():
+            _send_no_more(producer.client)
+            await asyncio.wait([stopping], timeout=FINISH_WITHIN_S)
+        stopping.cancel()
+        with suppress(KafkaError, OSError, TimeoutError, asyncio.CancelledError):
+            await stopping
+
+
+def _send_no_more(client: Any) -> None:
+    """Have each request of a client fail for good, those under way too, so that the sender drops what it holds and ends."""
+
+    async def send(*_: object, **__: object) -> None:
+        raise ProducerClosed
+
+    async def without_waiting() -> None:
+        pass
+
+    client.send, client._maybe_wait_metadata = send, without_waiting
+    if client._sync_task is not None:
+        client._sync_task.cancel()
+    if client._md_update_fut is not None and not client._md_update_fut.done():
+        client._md_update_fut.set_result(False)
+    for connection in list(client._conns.values()):
+        connection.close()
 
 
 async def closed(closing: Coroutine[Any, Any, None]) -> None:

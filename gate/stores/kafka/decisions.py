@@ -7,7 +7,6 @@ of `record` chooses which decisions are recorded; `gate.records.decision` encode
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
@@ -22,7 +21,7 @@ from gate.core.decision import Decision
 from gate.core.request import CheckRequest
 from gate.errors import StoreUnavailable, redact
 from gate.records.decision import LoggedDecision, encode_record, logged
-from gate.stores.kafka.client import Record, connected, send_packed
+from gate.stores.kafka.client import Record, connected, send_packed, stopped
 from gate.stores.kafka.connection import connection
 from gate.stores.kafka.topics import existing
 from gate.stores.kafka.trouble import kafka_trouble
@@ -154,9 +153,7 @@ class KafkaDecisionLog:
                 self._arrived.clear()
                 await self._arrived.wait()
         finally:
-            with contextlib.suppress(KafkaError, OSError, TimeoutError):
-                async with asyncio.timeout(STOP_WITHIN_S):
-                    await producer.stop()
+            await stopped(producer)
 
     async def _write(self, producer: Any) -> None:
         """Write one piece of the queue. A piece that fails is dropped, never repeated: Kafka may have kept it."""

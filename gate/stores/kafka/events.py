@@ -14,7 +14,7 @@ from aiokafka.errors import KafkaError
 from gate.core.event import Event
 from gate.errors import StoreUnavailable
 from gate.records.topics import Topics
-from gate.stores.kafka.client import connected
+from gate.stores.kafka.client import connected, stopped
 from gate.stores.kafka.connection import connection
 from gate.stores.kafka.topics import existing
 from gate.stores.kafka.trouble import kafka_unavailable
@@ -50,10 +50,10 @@ class EventProducer:
             async with asyncio.timeout(SEND_WITHIN_S):
                 await connected(producer)
         except (KafkaError, OSError, TimeoutError) as error:
-            await producer.stop()
+            await stopped(producer)
             raise _unavailable(self._bootstrap, error) from error
         except asyncio.CancelledError:
-            await producer.stop()
+            await stopped(producer)
             raise
         self._producer = producer
 
@@ -61,7 +61,7 @@ class EventProducer:
         """Write the buffered events, then disconnect. Does nothing if it was not started."""
         producer, self._producer = self._producer, None
         if producer is not None:
-            await producer.stop()
+            await stopped(producer)
 
     async def send(self, event: Event) -> None:
         """Write one event and wait until Kafka has stored it.

@@ -9,7 +9,7 @@ from typing import Any, Final
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from gate.stores.kafka.client import closed, connected
+from gate.stores.kafka.client import closed, connected, stopped
 from gate.stores.kafka.connection import connection
 from gate.stores.kafka.recreation import RecreationWatch
 from gate.stores.kafka.trouble import kafka_unavailable
@@ -90,4 +90,4 @@ class HotFactProducer:
         """Disconnect. Nothing when it is not connected."""
         producer, self._producer = self._producer, None
         if producer is not None:
-            await producer.stop()
+            await stopped(producer)

@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from gate.records.topics import Topics
-from gate.stores.kafka.client import connected
+from gate.stores.kafka.client import connected, stopped
 from gate.stores.kafka.connection import connection
 from gate.stores.kafka.topics import declare, existing
 from gate.stores.kafka.trouble import kafka_unavailable
@@ -35,5 +35,5 @@ async def request_scores(bootstrap: str, topics: Topics, by: str, at: str) -> in
     except (KafkaError, OSError, TimeoutError) as error:
         raise kafka_unavailable(bootstrap, "did not keep the request", error) from error
     finally:
-        await producer.stop()
+        await stopped(producer)
     return events.partitions

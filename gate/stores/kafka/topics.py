@@ -162,10 +162,10 @@ async def group_offset(bootstrap: str, group: str, topic: str, partition: int) -
 
 async def require_answer(bootstrap: str, within_s: float = ANSWERS_WITHIN_S) -> None:
     """Return as soon as a broker of the cluster answers. Raises StoreUnavailable if none does within `within_s` seconds."""
-    client = AIOKafkaClient(**connection(bootstrap))
+    client = AIOKafkaClient(**connection(bootstrap), request_timeout_ms=max(1, round(within_s * 1000)))
     try:
         async with asyncio.timeout(within_s):
-            await client.bootstrap()
+            await finished(client.bootstrap())  # a bootstrap that is cut off keeps its connection open
     except TimeoutError as error:
         raise StoreUnavailable(f"Kafka at {bootstrap} gave no answer within {within_s:g} s", LOOK_AT_IT) from error
     except (KafkaError, OSError) as error:
