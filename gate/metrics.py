@@ -52,7 +52,7 @@ TABLE: Final = (
         "upload_gate_lease_draws_scarce_total",
         "counter",
         (),
-        "Draws that got less than half of what was wanted, as the bucket had no more",
+        "Draws that got less than half of what was wanted, because the bucket had too few",
     ),
     Named(
         "upload_gate_lease_held", "gauge", ("on", "limit"), "Uploads or bytes of a shared limit that this gate holds"

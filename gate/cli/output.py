@@ -133,7 +133,7 @@ def stdout_lost() -> OSError | None:
 
 
 def _written(stream: TextIO | None, text: str, end: str = "\n") -> None:
-    """Write to `stream`, which is None if it was closed before the start. A stream that fails is written no more."""
+    """Write to `stream`, which is None if it was closed before the start. A stream that fails is not written again."""
     if stream is None:
         return
     try:

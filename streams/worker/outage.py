@@ -97,14 +97,14 @@ class Outage:
         self.look()
 
     def look(self) -> None:
-        """Notice that what was refused is refused no more. Call it once in a while."""
+        """Notice refusals that have ended. Call it once in a while."""
         now = self._clock()
         for text, refusal in list(self._refusals.items()):
             if now - refusal.last < FADES_AFTER_S:
                 continue
             del self._refusals[text]
             if refusal.is_said:
-                log.warning("%s refuses no more (%s)", self._what, text)
+                log.warning("%s no longer refuses (%s)", self._what, text)
                 if self.since is None:
                     self._changed(not self._is_refusing)
 

@@ -443,7 +443,7 @@ async def test_a_refusal_is_over_once_it_has_not_come_for_a_while_whatever_else_
     assert told == [True, False, True]
     assert [record.getMessage().partition(" (")[0] for record in caplog.records] == [
         "Kafka refuses",
-        "Kafka refuses no more",
+        "Kafka no longer refuses",
     ]
 
 

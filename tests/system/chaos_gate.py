@@ -80,7 +80,7 @@ def _request(account: str) -> CheckRequest:
 
 
 def _policy_file(path: Path, risks: Sequence[float]) -> Path:
-    """The packaged policy with thresholds that part the accounts into four kinds, and time for a slow machine."""
+    """The shipped policy with thresholds that part the accounts into four kinds, and time for a slow machine."""
     review, challenge, deny = (_between(risks, len(risks) * part // 100) for part in (40, 60, 80))
     text, _ = default_policy()
     limits = f"score = {{ review = {review}, challenge = {challenge}, deny = {deny} }}"

@@ -158,7 +158,7 @@ async def test_a_worker_names_the_right_that_it_lacks_once_and_goes_on_when_it_h
         assert lacking == 0
         assert worker.said(grants) == 1
         assert worker.said("a batch is repeated") + worker.said("Traceback") == 0
-        assert worker.said("Kafka refuses no more (authorization: ") == 1
+        assert worker.said("Kafka no longer refuses (authorization: ") == 1
 
 
 @pytest.mark.parametrize(
