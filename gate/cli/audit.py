@@ -8,7 +8,7 @@ import typer
 
 from gate.cli.addresses import KafkaFlag, StateFlag, resolve_addresses
 from gate.cli.board_access import audit_log
-from gate.cli.history import records_in_kafka
+from gate.cli.history import lines_of_log, records_in_kafka, unreadable
 from gate.cli.output import Output, OutputFlag, counted, emit, result, say
 from gate.cli.with_kafka import topics_of_command, with_kafka
 from gate.errors import NotConverged, StateUnreadable, StoreUnavailable
@@ -37,7 +37,7 @@ def verify(output: OutputFlag = Output.TEXT, state: StateFlag = None, kafka: Kaf
     """
     addresses = resolve_addresses(state, kafka=kafka)
     log = audit_log(addresses)
-    lines = list(log.lines())
+    lines = lines_of_log(log)
     checked = check_chain(lines)
     problems = list(checked.problems)
     kept: list[int] = []
@@ -74,7 +74,10 @@ def send(output: OutputFlag = Output.TEXT, state: StateFlag = None, kafka: Kafka
 
     addresses = resolve_addresses(state, kafka=kafka)
     log = audit_log(addresses)
-    sent = with_kafka(addresses.kafka, lambda: send_unsent(log, addresses.kafka, topics_of_command().audit.name))
+    try:
+        sent = with_kafka(addresses.kafka, lambda: send_unsent(log, addresses.kafka, topics_of_command().audit.name))
+    except OSError as error:
+        raise unreadable(log, error) from error
     where = f"Kafka at {addresses.shown('kafka')}"
     emit({"sent": sent}) if output is Output.JSON else result(f"{counted(sent, 'record')} sent to {where}")
 

@@ -13,9 +13,10 @@ from gate.cli.output import Output, OutputFlag, emit, result, say
 from gate.cli.pause_text import lines_of, local_time, terminal_width
 from gate.cli.with_kafka import topics_of_command, with_kafka
 from gate.core.pause.wording import effect_of, narrowing
-from gate.errors import StateUnreadable
+from gate.errors import StateUnreadable, UploadGateError, file_problem
 from gate.records.audit import AuditRecord, decode_audit
 from gate.records.pause import decode_pause
+from gate.stores.disk.audit_file import AuditFile
 
 LAST = 20
 _CHANGES = {"set": "pause", "release": "release", "extend": "extension"}
@@ -107,12 +108,28 @@ def record_json(record: AuditRecord) -> dict[str, object]:
 
 def _from_file(addresses: Addresses) -> list[AuditRecord]:
     found: list[AuditRecord] = []
-    for number, line in enumerate(audit_log(addresses).lines(), 1):
+    for number, line in enumerate(lines_of_log(audit_log(addresses)), 1):
         try:
             found.append(decode_audit(line))
         except StateUnreadable as error:
             say(f"warning: line {number}: {error}")
     return found
+
+
+def lines_of_log(log: AuditFile) -> list[bytes]:
+    """The lines of the log. Raises UploadGateError if this user or this host cannot read it."""
+    try:
+        return list(log.lines())
+    except OSError as error:
+        raise unreadable(log, error) from error
+
+
+def unreadable(log: AuditFile, error: OSError) -> UploadGateError:
+    """The error of a log that this host cannot read, or whose place it cannot keep."""
+    return UploadGateError(
+        f"the audit log {log.path} cannot be used: {file_problem(error)}",
+        "look at the file and its folder, or type the command as their owner; `history --everywhere` reads the copies in Kafka",
+    )
 
 
 def records_in_kafka(addresses: Addresses) -> list[AuditRecord]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from gate.cli import main as cli
 from gate.cli.audit import copy_problems
 from gate.cli.history import record_fields
 from gate.core.pause.entry import Pause, PauseChange, Proposal
@@ -109,6 +110,38 @@ def test_what_was_sent_is_not_sent_again_and_a_line_being_written_waits(tmp_path
     rest, _ = a_log(tmp_path).unsent(2)
 
     assert [json.loads(line)["who"] for line in (*first, *rest)] == ["ann", "bob", "cid"]
+
+
+def test_a_disk_that_keeps_no_place_has_nothing_sent_twice_by_one_process(tmp_path: Path) -> None:
+    log = a_log(tmp_path)
+    for who in ("ann", "bob", "cid"):
+        log.record(entry(who))
+    in_the_way = tmp_path / f"audit.sent.{os.getpid()}.tmp"
+    in_the_way.mkdir()
+
+    first, place = log.unsent(2)
+    with pytest.raises(OSError, match="directory"):
+        log.mark_sent(place)
+    rest, last = log.unsent(2)
+    in_the_way.rmdir()
+    log.mark_sent(last)
+
+    assert [json.loads(line)["who"] for line in (*first, *rest)] == ["ann", "bob", "cid"]
+    assert a_log(tmp_path).unsent(9)[0] == []
+
+
+@pytest.mark.parametrize("typed", [("history",), ("audit", "verify")], ids=" ".join)
+def test_a_log_that_cannot_be_read_is_named_with_what_to_look_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], typed: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("UPLOAD_GATE_STATE", str(tmp_path))
+    (tmp_path / "audit.jsonl").mkdir()
+
+    ended = cli.run([*typed, "-o", "json"])
+    shown = capsys.readouterr()
+
+    assert (ended, shown.out) == (1, "")
+    assert f"the audit log {tmp_path}/audit.jsonl cannot be used: Is a directory. Look at the file" in shown.err
 
 
 def test_a_log_that_was_rotated_is_sent_to_its_end_and_the_new_one_from_its_beginning(tmp_path: Path) -> None:

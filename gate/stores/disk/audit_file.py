@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from gate.errors import StateUnreadable
+from gate.errors import StateUnreadable, file_problem
 from gate.ports.audit import AuditEntry
 from gate.records.audit import FIRST, MAX_LINE, decode_audit, encode_audit
 from gate.stores.disk.ownership import GROUP_ONLY, make_folder, open_shared, replace_shared
@@ -38,6 +38,8 @@ class AuditFile:
     ) -> None:  # fmt: skip
         self.path = directory / FILE
         self._sent = directory / SENT
+        self._unkept: str | None = None
+        """The place up to which the log was sent, while the disk does not take it."""
         self.chain = chain
         self._now_us = now_us
         self._say = say
@@ -52,7 +54,8 @@ class AuditFile:
         try:
             self._append(entries)
         except (OSError, StateUnreadable) as error:
-            self._say(f"warning: the audit log {self.path} cannot be written: {error}")
+            problem = file_problem(error) if isinstance(error, OSError) else str(error)
+            self._say(f"warning: the audit log {self.path} cannot be written: {problem}")
         else:
             self._recorded(self.path)
 
@@ -76,13 +79,16 @@ class AuditFile:
         return lines, place or "0"
 
     def mark_sent(self, place: str) -> None:
-        """Remember that the log was sent up to `place`. Raises OSError."""
+        """Remember that the log was sent up to `place`. Raises OSError; then this process alone remembers it."""
+        self._unkept = place
         replace_shared(self._sent, f"{place}\n".encode(), GROUP_ONLY)
+        self._unkept = None
 
     def _sent_place(self) -> tuple[int, str]:
         """The offset, and the digest of what is before it; an earlier release kept none."""
         with suppress(OSError, ValueError):
-            offset, _, digest = self._sent.read_text().strip().partition(" ")
+            place = self._sent.read_text() if self._unkept is None else self._unkept
+            offset, _, digest = place.strip().partition(" ")
             return max(0, int(offset)), digest
         return 0, ""
 

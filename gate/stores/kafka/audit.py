@@ -7,7 +7,8 @@ tell records apart by chain and number.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -59,20 +60,31 @@ async def send_unsent(log: AuditSpool, bootstrap: str, topic: str) -> int:
     await existing(bootstrap, topic, "A worker creates it when it starts")
     producer: Any = AIOKafkaProducer(**connection(bootstrap), acks="all", enable_idempotence=True)
     try:
-        async with asyncio.timeout(DEADLINE_S):
-            await connected(producer)
-        while lines:
+        with _kept_by(bootstrap):
             async with asyncio.timeout(DEADLINE_S):
-                kept = [await producer.send(topic, value=line, key=_key(line), partition=PARTITION) for line in lines]
-                await asyncio.gather(*kept)
+                await connected(producer)
+        while lines:
+            with _kept_by(bootstrap):
+                async with asyncio.timeout(DEADLINE_S):
+                    kept = [
+                        await producer.send(topic, value=line, key=_key(line), partition=PARTITION) for line in lines
+                    ]
+                    await asyncio.gather(*kept)
             await asyncio.to_thread(log.mark_sent, place)
             sent += len(lines)
             lines, place = await asyncio.to_thread(log.unsent, PIECE)
-    except AWAY as error:
-        raise kafka_unavailable(bootstrap, "did not keep audit records", error) from error
     finally:
         await stopped(producer)
     return sent
+
+
+@contextmanager
+def _kept_by(bootstrap: str) -> Iterator[None]:
+    """Have errors of the client be Kafka's; those of the log are the disk's."""
+    try:
+        yield
+    except AWAY as error:
+        raise kafka_unavailable(bootstrap, "did not keep audit records", error) from error
 
 
 async def read_audit(bootstrap: str, topic: str) -> list[AuditRecord]:
