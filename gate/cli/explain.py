@@ -75,7 +75,7 @@ def explain(
         if output is Output.JSON:
             emit({"accounts": [{"account": score.account, **_json(score, texts, _now_us())} for score in scores]})
         else:
-            result(*riskiest_lines(scores, _now_us()))
+            result(*riskiest_lines(scores, texts, _now_us()))
         return
     say(f"reading the score from {addresses.shown('redis')}")
     account = account_id(account)
@@ -210,14 +210,14 @@ def risk_now(score: Score, now_us: int) -> float:
     return risk_at(score.risk, score.at_us, score.half_life_us, score.base, now_us)
 
 
-def riskiest_lines(scores: Sequence[Score], now_us: int) -> list[str]:
-    """A line for each score, with the signal that weighed most."""
+def riskiest_lines(scores: Sequence[Score], texts: ReasonTexts, now_us: int) -> list[str]:
+    """A line for each score, with what the signal says that weighed most."""
     if not scores:
         return ["no account has a score"]
     lines = []
     for score in scores:
         heaviest = max(score.reasons, key=lambda reason: reason.weight, default=None)
-        why = "" if heaviest is None else f"  {heaviest.signal}"
+        why = "" if heaviest is None else f"  {texts.of_signal(heaviest)}"
         lines.append(f"risk {risk_now(score, now_us):.2f}  {score.account}{why}")
     return lines
 

@@ -482,7 +482,7 @@ def test_an_explained_score_is_the_decayed_one_that_checks_judge_by() -> None:
     first, _ = explain.score_lines(score, load_reason_texts(None), NOON_US + day_us)
 
     assert first == "a-1: risk 0.40, decayed from 0.80 since its last event (bot 0.70, scam 0.10)"
-    assert explain.riskiest_lines([score], NOON_US + day_us) == ["risk 0.40  a-1"]
+    assert explain.riskiest_lines([score], load_reason_texts(None), NOON_US + day_us) == ["risk 0.40  a-1"]
 
 
 @pytest.mark.parametrize(
@@ -668,8 +668,12 @@ def test_the_riskiest_accounts_are_told_one_a_line_with_what_weighed_most() -> N
     reasons = (Reason("tempo.burst", 0.5, 0.4), Reason("crowd.ip", 1.0, 0.3))
     scores = [Score("a-1", 0.7, 0.1, 0.72, reasons, NOON_US, NOON_US, Stamp("e", 3), "card")]
 
-    assert explain.riskiest_lines(scores, NOON_US) == ["risk 0.72  a-1  tempo.burst"]
-    assert explain.riskiest_lines([], NOON_US) == ["no account has a score"]
+    texts = load_reason_texts(None)
+
+    lines = explain.riskiest_lines(scores, texts, NOON_US)
+
+    assert lines == ["risk 0.72  a-1  more uploads at once than people do (0.50 of 1)"]
+    assert explain.riskiest_lines([], texts, NOON_US) == ["no account has a score"]
 
 
 def test_without_redis_and_a_gate_status_ends_pauses_by_the_gates_clock_and_not_the_brokers(
