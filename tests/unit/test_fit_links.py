@@ -188,7 +188,7 @@ def test_a_line_that_is_too_long_for_a_link_is_refused_and_not_read_as_several(t
 
 def test_a_first_row_of_any_length_that_a_row_may_have_is_read_as_a_row(tmp_path: Path) -> None:
     file = tmp_path / "rows.jsonl"
-    row = {"text": "x" * (1 << 16), "urls": ["https://one.example/a"], "label": 1, "t": 1.0}
+    row = {"account_id": "a", "text": "x" * (1 << 16), "urls": ["https://one.example/a"], "label": 1, "t": 1.0}
     file.write_text(json.dumps(row) + "\n")
 
     assert [link.host for link in read_links(file, 1, WEB)] == ["one.example"]
