@@ -75,7 +75,11 @@ def pause_by_file(
     _write(addresses, lambda data, at_us: with_pause(data, at_us, pause), entry, audit)
     if output is Output.TEXT:
         result(pause.id)
-    _report(addresses, pause.id, lambda page: pause.id in (*_ids(page), *_ids(page, "scheduled")), output)
+    failed = _obedience(addresses, pause.id, lambda page: pause.id in (*_ids(page), *_ids(page, "scheduled")))
+    if output is Output.JSON:
+        emit(_document(addresses, pause.id, failed))
+    if failed is not None:
+        raise failed
 
 
 def release_by_file(
@@ -86,10 +90,10 @@ def release_by_file(
     An id that the gate does not know is an error; where no gate answers, it is written all the same. An error with one
     pause does not keep the others from being lifted.
     """
-    known = _known(addresses)
+    known, wanted = _known(addresses), tuple(ids)
     written: list[str] = []
     problems: list[UploadGateError] = []
-    for id_ in ids:
+    for id_ in wanted:
         entry = AuditEntry(
             "release", by, AuditOutcome.DONE, id_, via="file", direct=True, identity=login_identity(), emergency=emergency
         )  # fmt: skip
@@ -102,11 +106,15 @@ def release_by_file(
             written.append(id_)
             if output is Output.TEXT:
                 result(id_)
+    documents: list[dict[str, object]] = []
     for id_ in written:
-        try:
-            _report(addresses, id_, partial(_is_lifted, id_), output, "release of ")
-        except NotConverged as error:
-            problems.append(error)
+        failed = _obedience(addresses, id_, partial(_is_lifted, id_), "release of ")
+        documents.append(_document(addresses, id_, failed))
+        problems += [] if failed is None else [failed]
+    if output is Output.JSON and len(wanted) != 1:
+        emit({"releases": documents, "problems": [str(problem) for problem in problems]})
+    elif output is Output.JSON and documents:
+        emit(documents[0])
     if problems:
         for problem in problems[1:]:
             say_error(problem)
@@ -167,8 +175,10 @@ def _write(
     say(f"written to the break-glass file {path}; it holds on this host alone")
 
 
-def _report(addresses: Addresses, id_: str, obeys: Callable[[object], bool], output: Output, change: str = "") -> None:
-    """Wait until the gate of this host shows that it obeys. Raises NotConverged."""
+def _obedience(
+    addresses: Addresses, id_: str, obeys: Callable[[object], bool], change: str = ""
+) -> NotConverged | None:
+    """Wait until the gate of this host shows that it obeys, and say so. Returns the error where it does not."""
     until_s = time.monotonic() + OBEYED_WITHIN_S
     problem = "its admin port is unknown; name it with --admin"
     while addresses.admin is not None:
@@ -176,21 +186,22 @@ def _report(addresses: Addresses, id_: str, obeys: Callable[[object], bool], out
             page = _page(addresses)
             problem = "it does not obey the file"
             if obeys(page):
-                break
+                say(f"{change}{id_} is obeyed by the gate of this host, at {addresses.admin}")
+                return None
         except UploadGateError as error:
             problem = error.problem
         if time.monotonic() > until_s:
-            raise NotConverged(
+            return NotConverged(
                 f"{id_} is written, but the gate of this host is not known to obey it: {problem}",
                 "a gate reads the file within a second, and at its start; write it on every other gate's host too",
             )
         time.sleep(_POLL_S)
-    else:
-        raise NotConverged(f"{id_} is written, but no gate of this host can be asked: {problem}")
-    if output is Output.JSON:
-        emit({"id": id_, "via": "file", "file": str(addresses.break_glass), "obeyed": True})
-    else:
-        say(f"{change}{id_} is obeyed by the gate of this host, at {addresses.admin}")
+    return NotConverged(f"{id_} is written, but no gate of this host can be asked: {problem}")
+
+
+def _document(addresses: Addresses, id_: str, failed: NotConverged | None) -> dict[str, object]:
+    """What `-o json` prints of a change that is written."""
+    return {"id": id_, "via": "file", "file": str(addresses.break_glass), "obeyed": failed is None}
 
 
 def _ids(page: object, of: str = "pauses") -> list[object]:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from gate.cli import direct
 from gate.cli import main as cli
 from gate.core.pause.board import Board
 from gate.core.pause.entry import Pause
@@ -125,6 +126,34 @@ def test_without_a_gate_that_answers_a_release_is_written_all_the_same(home: Pat
 
     assert code == 3
     assert json.loads((home / "break-glass.json").read_bytes())["releases"] == ["p-9"]
+
+
+def test_json_names_a_pause_that_is_written_and_not_known_to_be_obeyed(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(direct, "OBEYED_WITHIN_S", 0.1)
+    away = f"http://127.0.0.1:{free_port()}"
+
+    ended = cli.run(
+        ["pause", "--class", "new", "--reason", "raid", "--yes", "--admin", away, "--direct", "file", "-o", "json"]
+    )
+    told = json.loads(capsys.readouterr().out)
+
+    (written,) = json.loads((home / "break-glass.json").read_bytes())["pauses"]
+    assert ended == 3
+    assert (told["id"], told["obeyed"]) == (written["id"], False)
+
+
+def test_json_of_several_releases_is_one_document(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with a_gate(home / "break-glass.json") as url:
+        cli.run(["pause", "--class", "new", "--reason", "raid", "--yes", "--admin", url, "--direct", "file"])
+        second = capsys.readouterr().out.strip()
+        ended = cli.run(["release", "p-1", second, "p-9", "--admin", url, "--direct", "file", "-o", "json"])
+    told = json.loads(capsys.readouterr().out)
+
+    assert ended == 2
+    assert [(each["id"], each["obeyed"]) for each in told["releases"]] == [("p-1", True), (second, True)]
+    assert ["p-9" in problem for problem in told["problems"]] == [True]
 
 
 def test_a_mistyped_id_among_several_keeps_no_pause_from_being_lifted(home: Path, run: Run) -> None:
