@@ -71,6 +71,8 @@ def _labelled(file: Path, of_list: int, fields: UnreadFields | None) -> Iterator
 
 def _is_json(file: Path) -> bool:
     for line in _lines(file):
+        if line is None:
+            return True  # of such lines only rows may be read
         if line.strip():
             return line.lstrip().startswith("{")
     return False
@@ -78,6 +80,8 @@ def _is_json(file: Path) -> bool:
 
 def _list(file: Path) -> Iterator[tuple[float | None, str]]:
     for number, line in enumerate(_lines(file), start=1):
+        if line is None:
+            raise RowInvalid(file, number, f"it is longer than {MAX_LINE:,} bytes, so it is no link")
         text = line.strip()
         if not text or text.startswith("#") or (number == 1 and text.strip('"').startswith("first_seen_unix")):
             continue
@@ -103,10 +107,11 @@ def _time_s(file: Path, line: int, text: str) -> float | None:
     return at_s
 
 
-def _lines(file: Path) -> Iterator[str]:
+def _lines(file: Path) -> Iterator[str | None]:
+    """The lines of a file; None for a part of one that is too long for a link."""
     try:
         with opened(file) as source:
             while raw := source.readline(MAX_LINE):
-                yield raw.decode("utf-8-sig", "replace")
+                yield raw.decode("utf-8-sig", "replace") if len(raw) < MAX_LINE or raw.endswith(b"\n") else None
     except UNREADABLE as error:
         raise RowInvalid(file, None, f"cannot be read: {why_unreadable(error)}") from None

@@ -19,6 +19,7 @@ from gate.errors import StoreUnavailable
 from gate.records.topics import Topic
 from gate.stores.kafka.client import connected, stopped
 from gate.stores.kafka.connection import connection
+from gate.stores.kafka.recreation import RecreationWatch
 from gate.stores.kafka.trouble import kafka_unavailable
 from streams.worker.assignment import ENDING, Partitions
 from streams.worker.control_records import (
@@ -67,12 +68,14 @@ class Controls(Service):
     @Service.task
     async def _follow(self) -> None:
         where = self._partitions.where
+        topic = where.topics.controls.name
+        watch = RecreationWatch(where.bootstrap, [topic])
         while not self.should_stop:
             if not self._topics_are_there():
                 await self.sleep(WAIT_S)
                 continue
             try:
-                async with TopicFollower(where.bootstrap, where.topics.controls.name, self._heard_to) as follower:
+                async with TopicFollower(where.bootstrap, topic, self._heard_to, watch) as follower:
                     self._heard_to = follower.position
                     while not self.should_stop:
                         for record in await follower.next():

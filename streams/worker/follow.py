@@ -22,14 +22,17 @@ class TopicFollower:
     created anew meanwhile, or its first records are deleted, it continues at the first record there is.
     """
 
-    def __init__(self, bootstrap: str, topic: str, since: int | None) -> None:
-        """`since` is the first offset wanted, 0 for all that is kept; None begins at the end."""
+    def __init__(self, bootstrap: str, topic: str, since: int | None, watch: RecreationWatch | None = None) -> None:
+        """`since` is the first offset wanted, 0 for all that is kept; None begins at the end.
+
+        With the `watch` of an earlier follower, `since` counts only if the topic is still the one that it read.
+        """
         self.position = 0
         self.has_read_stored = False
         self._end = 0
         self._since = since
         self._at = TopicPartition(topic, 0)
-        self._watch = RecreationWatch(bootstrap, [topic])
+        self._watch = watch or RecreationWatch(bootstrap, [topic])
         self._consumer: Any = AIOKafkaConsumer(
             **connection(bootstrap),
             enable_auto_commit=False,

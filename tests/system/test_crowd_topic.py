@@ -13,9 +13,11 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from gate.records.topics import Topics
 from gate.stores.kafka import recreation
+from gate.stores.kafka.recreation import RecreationWatch
 from gate.stores.kafka.topics import declare
 from streams.core.crowd import DEVICE, WINDOW_US, Crowd
 from streams.worker.crowd_feed import crowd_key, listen
+from streams.worker.follow import TopicFollower
 from tests.heard_counts import HeardCounts
 from tests.waiting import eventually
 from tests.workers import create_anew, while_busy
@@ -118,3 +120,32 @@ async def test_a_worker_hears_all_of_a_topic_that_was_created_anew_while_it_was_
     await asyncio.wait([listening])
 
     assert heard.counts[-3:] == whole
+
+
+async def test_a_follower_that_opens_again_reads_a_topic_that_was_created_anew_meanwhile_from_its_beginning(
+    kafka_bootstrap: str, unique: Callable[[], str]
+) -> None:
+    topics = Topics(f"{unique()}.")
+    await declare(kafka_bootstrap, topics)
+    topic = topics.controls.name
+    watch = RecreationWatch(kafka_bootstrap, [topic])
+
+    async def send(*values: bytes) -> None:
+        async with AIOKafkaProducer(bootstrap_servers=kafka_bootstrap) as producer:
+            for value in values:
+                await producer.send_and_wait(topic, value, b"k")
+
+    async def followed(since: int | None, until: bytes) -> tuple[list[bytes], int]:
+        found: list[bytes] = []
+        async with TopicFollower(kafka_bootstrap, topic, since, watch) as follower:
+            while until not in found:
+                found += [record.value for record in await follower.next()]
+            return found, follower.position
+
+    await send(b"first")
+    before, position = await followed(0, b"first")
+    await create_anew(kafka_bootstrap, topics, topics.controls)
+    await send(b"second", b"third")
+    after, _ = await followed(position, b"third")
+
+    assert (before, after) == ([b"first"], [b"second", b"third"])

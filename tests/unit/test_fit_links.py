@@ -178,6 +178,22 @@ def test_a_damaged_list_is_refused_by_name(tmp_path: Path) -> None:
         read_links(listed, 1, WEB)
 
 
+def test_a_line_that_is_too_long_for_a_link_is_refused_and_not_read_as_several(tmp_path: Path) -> None:
+    file = tmp_path / "list.csv"
+    file.write_text("https://one.example/a\n" + "x" * (1 << 16) + "https://honest.example/b\n")
+
+    with pytest.raises(RowInvalid, match=r"list\.csv:2: it is longer than 65,536 bytes"):
+        read_links(file, 1, WEB)
+
+
+def test_a_first_row_of_any_length_that_a_row_may_have_is_read_as_a_row(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    row = {"account_id": "a", "text": "x" * (1 << 16), "urls": ["https://one.example/a"], "label": 1, "t": 1.0}
+    file.write_text(json.dumps(row) + "\n")
+
+    assert [link.host for link in read_links(file, 1, WEB)] == ["one.example"]
+
+
 @pytest.mark.parametrize("read", [lambda pipe: read_links(pipe, 1, WEB), lambda pipe: list(read_rows(pipe))])
 def test_a_pipe_is_refused_with_what_to_do(tmp_path: Path, read: Callable[[Path], object]) -> None:
     """Its first bytes would be read to tell whether it is packed, and be lost."""
