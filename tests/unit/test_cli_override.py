@@ -237,7 +237,7 @@ def records(place: Path) -> list[AuditRecord]:
     return [decode_audit(line) for line in lines]
 
 
-def test_who_set_and_removed_an_override_is_in_the_audit_log_and_so_is_what_was_refused_or_failed(
+def test_the_audit_log_has_who_set_and_removed_an_override_and_the_attempts_that_were_refused_or_failed(
     redis_url: str, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     typed = ["override", "set", "a-17", "--for", "7d", "--reason", "known here", "--yes"]
