@@ -91,11 +91,8 @@ def set_(
         say(unknown)
     if not yes and not confirmed(f"{sentence(account, override, now_us)}. Set it?"):
         raise cancel()
-    _change(
-        addresses,
-        [_entry(SET, override.owner, account, before, override)],
-        lambda store: store.put_override(account, override),
-    )
+    entries = [_entry(SET, override.owner, account, before, override)]
+    _change(addresses, entries, lambda store: _put(store, [(account, override)]), now_us)
     if output is Output.JSON:
         emit(as_json(account, override))
     else:
@@ -161,9 +158,9 @@ def remove(
     if not yes and not confirmed(f"{sentence(account, found, now_us)}. Remove it?"):
         raise cancel()
     entries = [_entry(REMOVE, who, account, found, None)]
-    removed = _change(addresses, entries, lambda store: store.remove_override(account))
+    (removed,) = _change(addresses, entries, lambda store: _remove(store, account), now_us)
     if output is Output.JSON:
-        emit({"account": account, "removed": removed})
+        emit({"account": account, "removed": removed is not None})
     else:
         result(f"{account} has no override any more")
 
@@ -208,7 +205,7 @@ def import_(
             _entry(SET, override.owner, account, before, override)
             for (account, override), before in zip(wanted, known, strict=True)
         ]
-        _change(addresses, entries, lambda store: _put(store, wanted))
+        _change(addresses, entries, lambda store: _put(store, wanted), now_us)
     if output is Output.JSON:
         emit({"overrides": len(wanted), "replaced": replaced, "set": is_set})
     else:
@@ -258,18 +255,28 @@ def _before(addresses: Addresses, act: str, by: str, accounts: Sequence[str]) ->
 
 
 def _change(
-    addresses: Addresses, entries: Sequence[AuditEntry], act: Callable[[RedisOverrideStore], Coroutine[Any, Any, T]]
-) -> T:
-    """Change overrides, and write to the audit log what was done or failed."""
+    addresses: Addresses, entries: Sequence[AuditEntry],
+    act: Callable[[RedisOverrideStore], Coroutine[Any, Any, list[Override | None]]], now_us: int,
+) -> list[Override | None]:  # fmt: skip
+    """Change overrides, and write to the audit log what was done or failed. Returns what each was before the change.
+
+    An operator who set one after this command had read it is named: the last one to write decides.
+    """
     log = audit_log(addresses)
     try:
-        changed = _run(addresses, act)
+        replaced = _run(addresses, act)
     except BaseException as error:  # Ctrl-C too: of a file the first ones may be set
         said = str(error) or f"interrupted ({type(error).__name__}); it may have been written"
         log.record_all(replace(entry, outcome=AuditOutcome.FAILED, detail=said) for entry in entries)
         raise
-    log.record_all(entries)
-    return changed
+    log.record_all(replace(entry, before=before) for entry, before in zip(entries, replaced, strict=True))
+    unknown = [
+        f"warning: set meanwhile and replaced by this change: {sentence(entry.account, before, now_us)}"
+        for entry, before in zip(entries, replaced, strict=True)
+        if before is not None and before != entry.before
+    ]
+    say(*unknown[:SHOWN])
+    return replaced
 
 
 def _own_us() -> int:
@@ -281,9 +288,12 @@ async def _timed(reading: Awaitable[T], store: RedisOverrideStore) -> tuple[T, i
     return await reading, await store.now_us()
 
 
-async def _put(store: RedisOverrideStore, wanted: Sequence[tuple[str, Override]]) -> None:
-    for account, override in wanted:
-        await store.put_override(account, override)
+async def _put(store: RedisOverrideStore, wanted: Sequence[tuple[str, Override]]) -> list[Override | None]:
+    return [await store.put_override(account, override) for account, override in wanted]
+
+
+async def _remove(store: RedisOverrideStore, account: str) -> list[Override | None]:
+    return [await store.remove_override(account)]
 
 
 def _run(addresses: Addresses, act: Callable[[RedisOverrideStore], Coroutine[Any, Any, T]]) -> T:

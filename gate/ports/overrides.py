@@ -16,8 +16,9 @@ class OverrideStore(Protocol):
     store deletes an override when it expires.
     """
 
-    async def put_override(self, account: str, override: Override) -> None:
-        """Set the override of `account` until it expires. Raises StoreUnavailable."""
+    async def put_override(self, account: str, override: Override) -> Override | None:
+        """Set the override of `account` until it expires. Returns the one that it replaced, if there was another. Raises
+        StoreUnavailable."""
         ...
 
     async def overrides(self, accounts: Sequence[str]) -> list[Override | None]:
@@ -27,8 +28,8 @@ class OverrideStore(Protocol):
         """
         ...
 
-    async def remove_override(self, account: str) -> bool:
-        """Delete the override of `account`. Returns whether there was one. Raises StoreUnavailable."""
+    async def remove_override(self, account: str) -> Override | None:
+        """Delete the override of `account`. Returns the one that was there. Raises StoreUnavailable."""
         ...
 
     async def all_overrides(self, most: int) -> dict[str, Override]:

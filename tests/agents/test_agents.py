@@ -322,7 +322,7 @@ def test_an_outage_is_logged_once_when_it_begins_and_once_when_it_ends(caplog: p
     assert seen == [True, False, True]
 
 
-def test_a_long_outage_is_told_again_with_what_to_look_at(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_long_outage_is_logged_again_with_what_to_look_at(caplog: pytest.LogCaptureFixture) -> None:
     now = [10.0]
     outage = Outage("Kafka", lambda up: None, lambda: now[0])
 

@@ -94,7 +94,7 @@ async def test_a_loop_that_is_held_up_does_not_take_its_delay_for_the_brokers(
     await require_answer_in_turns("127.0.0.1:1", 10)
 
 
-async def test_a_refused_connection_is_told_as_such() -> None:
+async def test_a_refused_connection_is_reported_as_such() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
 

@@ -328,7 +328,9 @@ async def test_an_acknowledgement_that_cannot_be_read_is_skipped_and_reported(
     assert (set_.rev, released.rev) == (2, 3)
 
 
-async def test_a_stored_board_that_nobody_of_us_wrote_is_refused(redis_board: RedisBoardStore, redis_url: str) -> None:
+async def test_a_stored_board_that_no_gate_or_command_wrote_is_refused(
+    redis_board: RedisBoardStore, redis_url: str
+) -> None:
     line = Line(redis_url)
     await line.execute(b"HSET", redis_board._board_key, b"rev", b"1", b"document", b'{"pauses":"all"}', within_s=5.0)
     await line.close()

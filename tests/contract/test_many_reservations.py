@@ -38,7 +38,7 @@ async def kept(store: RedisAccountStore, line: Line) -> tuple[int, int]:
 @pytest.mark.parametrize(
     ("count", "places"), [(MOST_IN_VALUE, (MOST_IN_VALUE, 0)), (MOST_IN_VALUE + 4, (MOST_IN_VALUE, 4))]
 )
-async def test_each_upload_takes_once_be_its_reservation_in_the_accounts_value_or_in_a_key_of_its_own(
+async def test_each_upload_takes_once_whether_its_reservation_lies_in_the_accounts_value_or_in_a_key_of_its_own(
     redis_store: RedisAccountStore, line: Line, count: int, places: tuple[int, int]
 ) -> None:
     checks = uploads(count, WIDE)

@@ -105,7 +105,9 @@ async def test_a_peek_takes_for_none_the_reservation_that_a_take_takes_for_none(
 
 
 @pytest.mark.parametrize("state", [0, 8, 255])
-async def test_a_reservation_in_no_state_is_none(redis_store: RedisAccountStore, line: Line, state: int) -> None:
+async def test_a_reservation_in_an_unknown_state_counts_as_none(
+    redis_store: RedisAccountStore, line: Line, state: int
+) -> None:
     await redis_store.take(take_request("u", LIMIT))
     await changed(
         redis_store,

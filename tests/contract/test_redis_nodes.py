@@ -400,7 +400,7 @@ async def test_what_an_upload_got_from_a_lease_is_told_where_a_part_of_it_could_
     assert again == []
 
 
-async def test_settlements_without_a_reply_are_told_while_the_node_of_others_is_frozen(
+async def test_settlements_without_a_reply_are_returned_while_the_node_of_others_is_frozen(
     without_replicas: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cluster = without_replicas

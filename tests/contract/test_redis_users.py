@@ -183,7 +183,7 @@ async def test_the_users_of_on_call_staff_set_overrides_and_read_scores(as_user:
     listed = await store.all_overrides(10)
     removed = await store.remove_override("a")
 
-    assert (list(listed), removed) == (["a"], True)
+    assert (list(listed), removed) == (["a"], override(allow=False))
     assert await scores.scores(["a"]) == [None]
     assert await scores.some_accounts(5) == []
     await store.close()

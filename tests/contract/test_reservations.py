@@ -536,7 +536,7 @@ async def test_with_a_rate_or_a_burst_of_zero_nothing_passes(store: Store, rate:
     assert {None if each.refusal is None else each.refusal.retry_after_us for each in results} == {None}
 
 
-async def test_none_in_flight_is_legal_and_lets_nobody_in(store: Store) -> None:
+async def test_a_limit_of_none_in_flight_is_legal_and_lets_nobody_in(store: Store) -> None:
     of = limits(Limit("none", Rate(0, 1, 0), in_flight=True))
 
     result = await store.take(check("u", of))

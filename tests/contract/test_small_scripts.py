@@ -166,7 +166,7 @@ async def test_a_board_that_cannot_be_read_is_replaced_once_and_set_aside(
     await hears.close()
 
 
-async def test_marks_move_from_what_is_expected_and_each_is_told_as_it_was(
+async def test_marks_move_only_from_the_expected_value_and_the_previous_ones_are_returned(
     line: Line, unique: Callable[[], str]
 ) -> None:
     stored = {unique(): b"a", unique(): None, unique(): b"c", unique(): None}

@@ -132,7 +132,7 @@ async def test_a_report_gives_back_and_counts_the_real_bytes_whatever_another_bu
 
 @pytest.mark.parametrize("outcome", [UploadOutcome.FAILED, UploadOutcome.COMMITTED])
 @pytest.mark.parametrize(("old", "new"), [(b"\n1\n", b"\nx\n"), (b"\n1\n", b"\n1 "), (b"\n1\n", b"\xff1\n")])
-async def test_a_reservation_whose_fingerprint_cannot_be_one_is_none_and_keeps_no_other_from_being_settled(
+async def test_a_reservation_with_an_impossible_fingerprint_counts_as_none_and_the_others_are_settled(
     redis_store: RedisAccountStore, line: Line, old: bytes, new: bytes, outcome: UploadOutcome
 ) -> None:
     key, wide = f"{redis_store.prefix}2a:{{a}}", per_minute("bytes", 60, by_bytes=True)
@@ -244,7 +244,7 @@ async def test_an_override_whose_reason_cannot_be_read_is_obeyed_and_counted(
     ],
     ids=["risk NaN", "risk 1e300", "risk below 0", "time NaN", "time inf", "time 1e300"],
 )
-async def test_a_score_that_cannot_be_one_is_none_and_harms_no_other_check_of_its_batch(
+async def test_an_impossible_score_counts_as_none_and_harms_no_other_check_of_its_batch(
     redis_store: RedisAccountStore, line: Line, risk: float, at: float
 ) -> None:
     key = f"{redis_store.prefix}score:{{a}}"

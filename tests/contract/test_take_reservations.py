@@ -146,7 +146,7 @@ async def test_a_reservation_is_believed_if_all_of_it_can_be_true(
         (record(what=b"")[:-3], False, True),
     ],
 )  # fmt: skip
-async def test_what_is_over_or_a_refusal_is_needed_by_nobody_unless_its_tokens_return(
+async def test_reservations_that_are_over_and_refusals_are_dropped_unless_their_tokens_return(
     line: Line, raw: bytes, recorded: bool, is_needless: bool
 ) -> None:
     alone = await called(line, "needless", raw, 1, raw[2], now=NOW, recorded=recorded)

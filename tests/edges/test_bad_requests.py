@@ -210,7 +210,7 @@ async def test_a_body_in_chunks_is_read_to_its_end_and_capped(tmp_path: Path) ->
     assert (good.status, long.status) == (200, 413)
 
 
-async def test_an_odd_content_length_is_no_fault_of_ours(tmp_path: Path) -> None:
+async def test_an_unusual_content_length_is_no_fault_of_ours(tmp_path: Path) -> None:
     async with running_gate(tmp_path) as gate:
         reply = await raw(gate.port, b"POST /v1/check HTTP/1.1\r\nhost: x\r\ncontent-length: 99999999999999\r\n\r\n")
         alive = await gate.get("/healthz")

@@ -228,7 +228,7 @@ async def test_a_value_of_another_kind_at_one_of_our_keys_takes_nobody_down(
     assert not any(each.degraded for each in others)
 
 
-async def test_a_list_of_what_is_due_that_is_none_loses_no_check(tmp_path: Path) -> None:
+async def test_a_due_list_of_another_type_loses_no_check(tmp_path: Path) -> None:
     with running_redis(tmp_path) as server:
         store, line = RedisAccountStore(server.url, "g:", 5.0), Line(server.url)
         await line.execute(b"SET", "g:2due", b"x", within_s=5.0)

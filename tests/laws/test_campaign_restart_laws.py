@@ -174,7 +174,7 @@ def test_a_member_that_shows_something_else_after_a_restart_keeps_its_campaign()
     assert restarted.risks()["a-2"] == went_on.risks()["a-2"]
 
 
-def test_members_that_were_numbered_under_another_salt_are_nobody() -> None:
+def test_members_that_were_numbered_under_another_salt_are_ignored() -> None:
     cluster = run(Cluster(), visible(WAVE), [])
 
     cluster.restart(b"another salt")

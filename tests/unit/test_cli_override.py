@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from gate.cli import override as override_commands
 from gate.cli.main import run
 from gate.cli.new_override import overrides_in
 from gate.cli.peek import limit_line
@@ -236,7 +237,7 @@ def records(place: Path) -> list[AuditRecord]:
     return [decode_audit(line) for line in lines]
 
 
-def test_who_set_and_removed_an_override_is_in_the_audit_log_and_so_is_what_was_refused_or_failed(
+def test_the_audit_log_has_who_set_and_removed_an_override_and_the_attempts_that_were_refused_or_failed(
     redis_url: str, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     typed = ["override", "set", "a-17", "--for", "7d", "--reason", "known here", "--yes"]
@@ -335,3 +336,45 @@ def test_a_change_of_overrides_that_ctrl_c_ends_is_recorded(
     assert "it may have been written" in record.detail
     assert record.after is not None
     assert record.after["reason"] == "spam \ufffd"
+
+
+@pytest.mark.parametrize("act", ["set", "remove"])
+def test_an_override_that_another_operator_sets_during_the_question_is_named_and_recorded(
+    redis_url: str, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    act: str,
+) -> None:  # fmt: skip
+    run(["override", "set", "a-1", "--limits", "trusted", "--for", "1h", "--reason", "moves", "--by", "ann", "--yes"])
+    meanwhile = Override(False, "a farm", "bob", (time.time_ns() // 1000) + DAY_US)
+
+    def answers(_: str) -> bool:
+        async def put() -> None:
+            store = RedisOverrideStore(redis_url, place)
+            await store.put_override("a-1", meanwhile)
+            await store.close()
+
+        asyncio.run(put())
+        return True
+
+    monkeypatch.setattr(override_commands, "confirmed", answers)
+    capsys.readouterr()
+
+    flags = ["--allow", "--for", "1h", "--reason", "x"] if act == "set" else []
+    code = run(["override", act, "a-1", *flags, "--by", "cid"])
+
+    said = " ".join(capsys.readouterr().err.split())
+    record = records(tmp_path)[-1]
+    assert code == 0
+    assert "warning: set meanwhile and replaced by this change: a-1 is refused for" in said
+    assert "by bob: a farm" in said
+    assert (record.before or {})["owner"] == "bob"
+
+
+def test_an_override_that_replaces_what_was_shown_is_no_surprise(
+    place: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for _ in range(2):
+        run(["override", "set", "a-1", "--deny", "--for", "1h", "--reason", "x", "--by", "ann", "--yes"])
+
+    said = capsys.readouterr().err
+    assert "it replaces: a-1 is refused" in " ".join(said.split())
+    assert "meanwhile" not in said

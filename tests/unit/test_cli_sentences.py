@@ -664,7 +664,7 @@ def test_status_shows_a_restarted_gate_once_and_a_gone_one_with_its_end() -> Non
     assert any("gate g-2" in line and "SILENT, counts until 10:03:20 +02:00" in line for line in lines)
 
 
-def test_the_riskiest_accounts_are_told_one_a_line_with_what_weighed_most() -> None:
+def test_the_riskiest_accounts_are_listed_one_a_line_with_what_weighed_most() -> None:
     reasons = (Reason("tempo.burst", 0.5, 0.4), Reason("crowd.ip", 1.0, 0.3))
     scores = [Score("a-1", 0.7, 0.1, 0.72, reasons, NOON_US, NOON_US, Stamp("e", 3), "card")]
 

@@ -120,7 +120,7 @@ async def test_a_gate_that_obeys_in_memory_only_is_reported_as_such() -> None:
     assert convergence_json(result, ())["gates"][0]["on_disk"] is False  # type: ignore[index]
 
 
-async def test_a_gate_that_does_not_answer_is_told_of() -> None:
+async def test_a_gate_that_does_not_answer_is_reported() -> None:
     with answering({"hello": "world"}) as other:
         result, quiet = await query_unheard(
             waited(unheard("g-gone", f"http://127.0.0.1:{free_port()}"), unheard("g-other", other)), 0.0

@@ -125,7 +125,7 @@ def test_of_too_many_hot_features_those_with_most_accounts_stay() -> None:
     assert len(hot.all()) == 10
 
 
-def test_a_full_table_is_not_told_of_features_that_no_more_accounts_share_than_those_without_a_place() -> None:
+def test_a_full_table_takes_no_feature_that_no_more_accounts_share_than_those_without_a_place() -> None:
     crowd = Crowd()
     hot = HotFacts(crowd, most=10)
     for value in range(1, 61):

@@ -204,7 +204,7 @@ def test_what_is_heard_counts_from_a_window_ahead_until_its_window_ends(passed: 
     assert (heard.tails(1, 7) is None) == (passed < -3)
 
 
-def test_what_is_heard_of_a_day_that_nobody_can_have_reached_gives_way() -> None:
+def test_counts_of_a_day_that_no_worker_can_have_reached_give_way() -> None:
     heard = heard_today()
     heard.hear(1, 7, three(TODAY + 4, 60, 60, 60, 0, 0, 0))
     heard.hear(2, 7, three(TODAY + 3, 60, 60, 60, 0, 0, 0))

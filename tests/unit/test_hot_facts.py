@@ -385,9 +385,7 @@ def test_a_worker_that_gets_a_partition_tells_all_that_is_its_own_now() -> None:
     assert (len(taken_over), len(nothing), len(again)) == (20, 0, 20)
 
 
-def test_a_worker_that_has_heard_of_farms_and_folded_no_event_takes_nothing_back_and_tells_them_after_the_first() -> (
-    None
-):
+def test_a_worker_publishes_farms_it_has_heard_of_only_after_its_first_event() -> None:
     before, crowd = farms(20), Crowd()
     for partition in range(4):
         for count in before.take_changed(partition):
@@ -449,7 +447,7 @@ async def test_what_a_server_missed_is_written_when_it_is_back_and_the_other_doe
     assert len(kafka.written) == len(redis.written) == 5
 
 
-async def test_what_a_server_missed_of_a_partition_that_moved_on_is_not_written_over_what_its_new_owner_tells() -> None:
+async def test_records_that_a_server_missed_of_a_moved_partition_do_not_overwrite_those_of_its_new_owner() -> None:
     crowd, place = crowded("farm", 30), Place()
     makers = [HotFactRecords(crowd, load_scorecard(None), 4), NewcomerRecords(crowd, load_scorecard(None))]
     mine: list[int] = [0, 1, 2, 3]

@@ -305,7 +305,7 @@ async def test_what_a_check_got_that_never_reached_the_store_goes_back_also_wher
     assert uploads(store.memory.tat_us("platform", PLATFORM.name) - NOW_US) == 40
 
 
-async def test_it_is_told_what_a_gate_holds_of_each_limit_and_how_many_draws_found_the_bucket_nearly_empty() -> None:
+async def test_a_gate_counts_what_it_holds_of_each_limit_and_how_many_draws_found_the_bucket_nearly_empty() -> None:
     store = FailingStore()
     by_bytes = Limit("platform.bytes", Rate(1 << 40, 1 << 40, 1 << 40), by_bytes=True, lease=1 << 30)
     gate = gate_over(store, leased_class(PLATFORM, by_bytes))

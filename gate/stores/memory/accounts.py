@@ -124,17 +124,18 @@ class MemoryAccountStore:
             del self._scores[account]
         return len(gone)
 
-    async def put_override(self, account: str, override: Override) -> None:
+    async def put_override(self, account: str, override: Override) -> Override | None:
         """See OverrideStore."""
-        self._overrides[account] = override
+        before, self._overrides[account] = self._overrides.get(account), override
+        return None if before == override else before
 
     async def overrides(self, accounts: Sequence[str]) -> list[Override | None]:
         """See OverrideStore."""
         return [self._overrides.get(account) for account in accounts]
 
-    async def remove_override(self, account: str) -> bool:
+    async def remove_override(self, account: str) -> Override | None:
         """See OverrideStore."""
-        return self._overrides.pop(account, None) is not None
+        return self._overrides.pop(account, None)
 
     async def all_overrides(self, most: int) -> dict[str, Override]:
         """See OverrideStore."""

@@ -106,15 +106,15 @@ class RedisAccountStore:
         """See ScoreStore."""
         return await self._scores.scores(accounts)
 
-    async def put_override(self, account: str, override: Override) -> None:
+    async def put_override(self, account: str, override: Override) -> Override | None:
         """See OverrideStore."""
-        await self._overrides.put_override(account, override)
+        return await self._overrides.put_override(account, override)
 
     async def overrides(self, accounts: Sequence[str]) -> list[Override | None]:
         """See OverrideStore."""
         return await self._overrides.overrides(accounts)
 
-    async def remove_override(self, account: str) -> bool:
+    async def remove_override(self, account: str) -> Override | None:
         """See OverrideStore."""
         return await self._overrides.remove_override(account)
 

@@ -14,9 +14,11 @@ from gate.records.override import read_stored_override, stored_override
 from gate.stores.redis.account_keys import account_in, override_key
 from gate.stores.redis.connections.connect import line_to
 from gate.stores.redis.connections.line import Stats
+from gate.stores.redis.connections.script_call import Run, Script
 
 DEADLINE_S: Final = 2.0
 KEYS_A_CALL: Final = 1_000
+REPLACE: Final = Script.named("replace_override")
 
 
 class RedisOverrideStore:
@@ -34,12 +36,11 @@ class RedisOverrideStore:
         """Close the connection."""
         await self._line.close()
 
-    async def put_override(self, account: str, override: Override) -> None:
+    async def put_override(self, account: str, override: Override) -> Override | None:
         """See OverrideStore."""
-        expires_ms = max(1, -(-override.expires_at_us // 1000))
-        command = (b"SET", override_key(self._prefix, account), stored_override(override), b"PXAT", expires_ms)
-        async with self._turn:
-            await self._line.execute(*command, within_s=self._deadline_s)
+        value = stored_override(override)
+        before = await self._replace(account, value, max(1, -(-override.expires_at_us // 1000)))
+        return None if before is None or before == value else read_stored_override(before)[0]
 
     async def overrides(self, accounts: Sequence[str]) -> list[Override | None]:
         """See OverrideStore."""
@@ -57,11 +58,19 @@ class RedisOverrideStore:
             seconds, us = await self._line.execute(b"TIME", within_s=self._deadline_s, at=f"{self._prefix}override:")
         return int(seconds) * 1_000_000 + int(us)
 
-    async def remove_override(self, account: str) -> bool:
+    async def remove_override(self, account: str) -> Override | None:
         """See OverrideStore."""
+        before = await self._replace(account)
+        return None if before is None else read_stored_override(before)[0]
+
+    async def _replace(self, account: str, *value: bytes | int) -> bytes | None:
+        """Set the stored override, or delete it. Returns the value before; of a call that is repeated because its reply was
+        lost, the value that the first one set."""
+        run = Run(REPLACE, (override_key(self._prefix, account),), value)
         async with self._turn:
-            key = override_key(self._prefix, account)
-            return bool(await self._line.execute(b"DEL", key, within_s=self._deadline_s))
+            before: bytes | None
+            (before,) = await self._line.run((run,), self._deadline_s, again=True)
+        return before
 
     async def all_overrides(self, most: int) -> dict[str, Override]:
         """See OverrideStore."""
