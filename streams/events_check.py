@@ -18,7 +18,7 @@ import msgspec
 import typer
 
 from gate.cli.output import Output, OutputFlag, counted, emit, result, say
-from gate.core.fields import Dropped, MessageType
+from gate.core.fields import Dropped, MessageType, why_dropped
 from gate.core.fields.parse import NotJson, parse
 from gate.core.fields.rules import EVENTS
 from gate.core.fields.unknown import meant, unknown_names, worded
@@ -99,7 +99,7 @@ def described(reading: Reading) -> list[str]:
         return [f"{reading.line}: not read: {reading.reason}: {reading.detail}"]
     told = {
         "kept": ", ".join(_kept_fields(reading.event or {})),
-        "dropped": ", ".join(f"{field} ({reason}: {_meaning(reason)})" for field, reason in reading.dropped.items()),
+        "dropped": ", ".join(f"{field} ({reason}: {_why(field, reason)})" for field, reason in reading.dropped.items()),
         "unknown": ", ".join(f"{name}{worded(name, found)}" for name, found in reading.unknown.items()),
         "hosts": " ".join(reading.hosts),
     }
@@ -115,8 +115,8 @@ def _kept_fields(event: Mapping[str, Any], part: str = "") -> Iterator[str]:
             yield f"{part}{name} {shorten(shown, LONGEST_SHOWN, placeholder='…') if len(shown) > LONGEST_SHOWN else shown}"
 
 
-def _meaning(reason: str) -> str:
-    return Dropped(reason).meaning if reason in list(Dropped) else "it cannot be used"
+def _why(field: str, reason: str) -> str:
+    return why_dropped(field, Dropped(reason)) if reason in list(Dropped) else "it cannot be used"
 
 
 def _is_spread(file: str, readings: Sequence[Reading]) -> bool:

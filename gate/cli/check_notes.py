@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from gate.cli.addresses import Addresses
 from gate.cli.policy_names import PolicyNames, nearest, policy_names, unlisted
-from gate.core.fields import Dropped
+from gate.core.fields import Dropped, why_dropped
 from gate.core.fields.labels import fold_label
 from gate.errors import RequestRejected
 
@@ -46,7 +46,7 @@ def _why(field: str, upload: Mapping[str, object], names: PolicyNames | None) ->
         reason = decode_check(json.dumps(upload).encode(), time.time_ns() // 1_000)[1].get(field)
     except RequestRejected:
         reason = None
-    return "it breaks the field's rule" if reason is None else Dropped(reason).meaning
+    return "it breaks the field's rule" if reason is None else why_dropped(field, Dropped(reason))
 
 
 def _text(upload: Mapping[str, object], *path: str) -> str:

@@ -269,6 +269,11 @@ def read_rows(file: Path, any_account: bool = False, fields: UnreadFields | None
                 line += 1
                 if line == 1:
                     raw = raw.removeprefix(BOM_UTF8)  # some programs begin a file with it
+                    if b"account_id" in raw and raw.lstrip()[:1] not in (b"{", b"["):
+                        refused.add(
+                            line, "names columns, as CSV does; write each row as a JSON object on a line of its own"
+                        )
+                        break
                 if len(raw) > MAX_ROW_BYTES:
                     refused.add(line, f"the row is longer than {MAX_ROW_BYTES:,} bytes")
                     break

@@ -54,7 +54,10 @@ def test_each_field_that_the_gate_ignored_is_named_with_its_reason(tmp_path: Pat
     assert len(notes) == 3
     assert "no class establishd. It has: new, " in notes[0]
     assert notes[1].endswith("ignores surface: it is empty or a word for unknown; that is no mistake")
-    assert notes[2].endswith("ignores ip: it is not one of the values that the field may hold")
+    assert notes[2].endswith(
+        "ignores ip: it is not one of the values that the field may hold: "
+        "an IPv4 or IPv6 address as a proxy writes it; the first of several"
+    )
 
 
 def test_names_are_compared_with_the_policy_of_the_decision_alone(tmp_path: Path) -> None:

@@ -96,7 +96,8 @@ def test_in_words_it_tells_what_is_kept_and_dropped_and_the_sum_is_on_stderr(tmp
     assert first == [
         "1: read",
         "   kept     type attempted, id e-1, at 2024-11-20T08:00:00Z, account.id a-1, links https://a.test",
-        "   dropped  ip (value.invalid: it is not one of the values that the field may hold)",
+        "   dropped  ip (value.invalid: it is not one of the values that the field may hold: "
+        "an IPv4 or IPv6 address as a proxy writes it; the first of several)",
         "   hosts    a.test",
     ]
     assert last.startswith("2: not read: json.malformed: not JSON: ")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gate.core.fields import Dropped, FieldRefused, MessageType, Unusable, read_fields
+from gate.core.fields import Dropped, FieldRefused, MessageType, Unusable, read_fields, why_dropped
 from gate.core.fields.address import address, network
 from gate.core.fields.labels import country, label, scope_countries, scope_labels
 from gate.core.fields.parse import NotJson, parse
@@ -219,3 +219,20 @@ def test_the_table_names_each_field_once_and_every_subject_has_an_account() -> N
     assert set(FIELD_NAMES) == {rule.name for rule in RULES} | {"account", "media"}
     for subject, rules in BY_SUBJECT.items():
         assert "account.id" in {rule.name for rule in rules if subject in rule.required}
+
+
+@pytest.mark.parametrize(
+    ("field", "reason", "said"),
+    [
+        ("ip", Dropped.INVALID, ": an IPv4 or IPv6 address as a proxy writes it; the first of several"),
+        ("country", Dropped.INVALID, ": two characters of ISO 3166, compared without case"),
+        ("outcome", Dropped.INVALID, ": passed, failed"),
+        ("account.verified", Dropped.TYPE_WRONG, ": true or false"),
+        ("links", Dropped.TYPE_WRONG, ": a list of links"),
+        ("media.bytes", Dropped.OUT_OF_RANGE, ": a whole number of bytes from 0 to 1099511627776"),
+        ("surface", Dropped.UNKNOWN, ""),
+        ("account", Dropped.TYPE_WRONG, ""),
+    ],
+)
+def test_the_reason_of_a_broken_rule_says_what_the_field_may_hold(field: str, reason: Dropped, said: str) -> None:
+    assert why_dropped(field, reason) == f"{reason.meaning}{said}"

@@ -195,6 +195,15 @@ def test_a_bad_row_is_named_by_file_line_and_field(file: Path, bad: object, said
     assert caught.value.exit_code == 2
 
 
+def test_csv_is_named_once_and_not_line_by_line(file: Path) -> None:
+    with pytest.raises(RowInvalid) as caught:
+        read(written(file, "account_id,t,label", "a-1,3,0", "a-2,4,1"))
+
+    assert str(caught.value) == (
+        f"{file}:1: names columns, as CSV does; write each row as a JSON object on a line of its own"
+    )
+
+
 def test_the_first_five_bad_rows_are_named_at_once_and_the_others_are_counted(file: Path) -> None:
     bad = [row(label=3), "{not json", row(t=-1)]
 

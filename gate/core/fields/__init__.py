@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gate.core.fields.reader import Fields, read_fields
 from gate.core.fields.reasons import Dropped, FieldRefused, Unusable
-from gate.core.fields.rules import FIELD_NAMES, RULES, FieldKind, MessageType, Rule
+from gate.core.fields.rules import FIELD_NAMES, RULES, FieldKind, MessageType, Rule, why_dropped
 
 __all__ = [
     "FIELD_NAMES",
@@ -17,4 +17,5 @@ __all__ = [
     "Rule",
     "Unusable",
     "read_fields",
+    "why_dropped",
 ]

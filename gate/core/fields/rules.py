@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 from gate.core.fields.ids import MAX_ID_BYTES
 from gate.core.fields.labels import MAX_LABEL_CHARS
+from gate.core.fields.reasons import Dropped
 
 MAX_TEXT_CHARS = 8_000
 """A longer caption is cut to this length."""
@@ -81,6 +82,11 @@ class Rule:
         """The bounds in words, empty if the kind has none."""
         return _LIMITS.get(self.kind, "")
 
+    @property
+    def holds(self) -> str:
+        """What a valid value is, in words."""
+        return ", ".join(self.choices) or _HOLDS.get(self.kind) or self.limit
+
 
 _LIMITS = {
     FieldKind.KEY: f"1 to {MAX_ID_BYTES} bytes of visible UTF-8 characters",
@@ -97,6 +103,9 @@ _LIMITS = {
     FieldKind.TEXT: f"the first {MAX_TEXT_CHARS} characters are kept",
     FieldKind.LINKS: f"the first {MAX_LINKS} are kept, of each the first {MAX_LINK_CHARS} characters",
 }
+
+_HOLDS = {FieldKind.FLAG: "true or false", FieldKind.TEXT: "text", FieldKind.LINKS: "a list of links"}
+_RULE_BROKEN = (Dropped.INVALID, Dropped.TYPE_WRONG, Dropped.OUT_OF_RANGE, Dropped.TOO_LONG)
 
 RULES = (
     Rule("id", FieldKind.KEY, EVENTS, "names the event; the same id twice is one event", required=EVENTS),
@@ -150,3 +159,9 @@ BY_SUBJECT = MappingProxyType(
 )
 FIELD_NAMES = tuple(rule.name for rule in RULES) + tuple(sorted(PARTS))
 """Every name that can occur in `dropped`: a closed list, so it can be a metric's label."""
+
+
+def why_dropped(field: str, reason: Dropped) -> str:
+    """The explanation of a reason, with what the field may hold where its value broke that."""
+    holds = next((rule.holds for rule in RULES if rule.name == field), "")
+    return f"{reason.meaning}: {holds}" if holds and reason in _RULE_BROKEN else reason.meaning
