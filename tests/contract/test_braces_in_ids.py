@@ -1,5 +1,7 @@
-"""Accounts, classes and limits whose names have braces, which Redis Cluster takes for hash tags, in every store: their keys lie in
-one slot like any other's."""
+"""Accounts, classes and limits whose names have braces, which Redis Cluster takes for hash tags, in every store.
+
+Their keys lie in one slot like any other's.
+"""
 
 from __future__ import annotations
 
