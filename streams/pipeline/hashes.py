@@ -42,14 +42,11 @@ class Hashes:
         return hasher.digest()
 
 
-def account_numbers(salt: bytes, most: int = MAX_REMEMBERED) -> AccountNumbers:
-    """The numbers of accounts under one salt, equal in all processes that have it.
-
-    It remembers `most` numbers. A table of all accounts would save nothing: with 100,000 of them, reading it waits for memory
-    as long as hashing takes. So the caller numbers each account once a batch.
+def account_numbers(salt: bytes) -> AccountNumbers:
+    """The numbers of accounts under one salt, equal in all processes that have it. The caller numbers an account once a batch,
+    and none is remembered: of many accounts few recur in the next batch, and of few ones a batch has many events each.
     """
-    numbers = Remembered(partial(_number, _hasher(salt, 4, b"account").copy), most)
-    return AccountNumbers(numbers.__getitem__, salt_mark(salt))
+    return AccountNumbers(partial(_number, _hasher(salt, 4, b"account").copy), salt_mark(salt))
 
 
 def _hasher(salt: bytes, size: int, kind: bytes) -> blake2b:
