@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import StrEnum
+from gzip import GzipFile
 from pathlib import Path
 from textwrap import shorten
 from typing import Annotated, Any, BinaryIO
@@ -22,6 +23,7 @@ from gate.core.fields.parse import NotJson, parse
 from gate.core.fields.rules import EVENTS
 from gate.core.fields.unknown import meant, unknown_names, worded
 from gate.errors import RequestRejected, SettingInvalid
+from streams.lab.gzip_files import UNREADABLE, unpacked, why_unreadable
 
 MAX_LINE_BYTES = 1 << 20
 """A longer line is skipped and reported as too large."""
@@ -199,14 +201,14 @@ def _readings(file: str, read: Callable[[int, bytes], Reading]) -> Iterator[Read
             for number, line in _lines(sys.stdin.buffer):
                 yield read(number, line)
             return
-        with Path(file).open("rb") as source:
-            for number, line in _lines(source):
+        with Path(file).open("rb") as source, unpacked(source) as plain:
+            for number, line in _lines(plain):
                 yield read(number, line)
-    except OSError as error:
-        raise SettingInvalid(f"{file} cannot be read: {error.strerror}") from None
+    except UNREADABLE as error:
+        raise SettingInvalid(f"{file} cannot be read: {why_unreadable(error)}") from None
 
 
-def _lines(source: BinaryIO) -> Iterator[tuple[int, bytes]]:
+def _lines(source: BinaryIO | GzipFile) -> Iterator[tuple[int, bytes]]:
     number = 0
     while line := source.readline(MAX_LINE_BYTES):
         number += 1

@@ -33,6 +33,8 @@ PUSH_LASTED_S: Final = 10.0
 PUSHES_FAILED: Final = 3
 LEAVE_DEADLINE_S: Final = 1.0
 FIRST_READ_S: Final = 0.5
+UNACKNOWLEDGED: Final = 2
+"""One failure may be the start of an outage, which the next read reports."""
 COUNTED_WITHIN_US: Final = 10_000_000
 COUNT_GATES_EVERY: Final = 5
 MOST_TOLD: Final = 1_000
@@ -45,18 +47,10 @@ class Watch:
     """
 
     def __init__(
-        self,
-        check: Check,
-        store: BoardStore,
-        clock: Clock,
-        said: Acknowledgement,
-        snapshot: BoardSnapshot,
-        break_glass: BreakGlassFile,
-        say: Callable[[str], None],
-        poll_s: float = POLL_S,
-        draw: Callable[[], float] = lambda: 0.5,
-        uptime: Uptime | None = None,
-    ) -> None:
+        self, check: Check, store: BoardStore, clock: Clock, said: Acknowledgement, snapshot: BoardSnapshot,
+        break_glass: BreakGlassFile, say: Callable[[str], None], poll_s: float = POLL_S,
+        draw: Callable[[], float] = lambda: 0.5, uptime: Uptime | None = None,
+    ) -> None:  # fmt: skip
         self._check = check
         self._store = store
         self._clock = clock
@@ -93,6 +87,11 @@ class Watch:
     def reachable(self) -> bool:
         """True while the board's store answers."""
         return self.ever_read and not self._down
+
+    @property
+    def acknowledges(self) -> bool:
+        """False while the store returns the board and does not take this gate's acknowledgements of it."""
+        return self._unacknowledged < UNACKNOWLEDGED
 
     @property
     def break_glass_problems(self) -> tuple[str, ...]:
@@ -267,7 +266,7 @@ class Watch:
             await self._keep_and_acknowledge()
         except (StoreUnavailable, TimeoutError) as error:
             self._unacknowledged += 1
-            if self._unacknowledged == 2:  # the first may be the start of an outage, which the next read reports
+            if self._unacknowledged == UNACKNOWLEDGED:
                 self._say(f"the pauses in force cannot be acknowledged: {error or 'no answer in time'}")
             return
         self._unacknowledged = 0

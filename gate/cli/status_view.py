@@ -202,6 +202,10 @@ def _gate_page(addresses: Addresses) -> GatePage:
         problems += (
             "the gate at hand has learned of the pauses from nobody since its start: those it shows are not all",
         )
+    if fields.get("acknowledges") is False:
+        problems += (
+            "the gate at hand cannot acknowledge the pauses in Redis, so no change waits for it there; its log says why",
+        )
     hears_kafka = isinstance(age_s, int | float) and age_s < CONTROLS_FRESH_S
     told_us, digest = _now_us(fields.get("now")), str(fields.get("digest") or "")
     return GatePage(board, rev, told_us, read_s, digest, hears_kafka, problems)

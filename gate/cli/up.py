@@ -8,7 +8,8 @@ import signal
 import sys
 import threading
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +17,7 @@ import typer
 
 from gate.cli.addresses import state_directory
 from gate.cli.output import Output, OutputFlag, result, say
+from gate.errors import LocalServerError, file_problem
 from gate.local.stop_request import StopRequest
 
 if TYPE_CHECKING:
@@ -111,7 +113,8 @@ class _Run:
             signal.signal(signum, lambda *_: self._stop_request.set())
         with ExitStack() as stack:
             stack.enter_context(sole_owner(self._options.state))
-            plan = make_plan(self._options)
+            with _kept_in(self._options.state):
+                plan = make_plan(self._options)
             for note in plan.notes:
                 self.say(note)
             if plan.has_moved_ports:
@@ -119,7 +122,9 @@ class _Run:
             system = System(plan, self.say, self._stop_request)
             stack.callback(self._stop, system)
             began = time.monotonic()
-            if not system.start():
+            with _kept_in(self._options.state):
+                is_up = system.start()
+            if not is_up:
                 return 0
             self._messages.clear()  # the running system shows no messages of its start
             self._greet(plan, time.monotonic() - began)
@@ -208,6 +213,18 @@ class _Run:
         from rich.live import Live
 
         return Live(auto_refresh=False, redirect_stdout=False, redirect_stderr=False)
+
+
+@contextmanager
+def _kept_in(state: Path) -> Iterator[None]:
+    """Have a file that cannot be written be an error that names the state directory."""
+    try:
+        yield
+    except OSError as error:
+        raise LocalServerError(
+            f"the state directory {state} cannot be used: {file_problem(error)}",
+            "make room there, correct its owner, or choose another one with --state",
+        ) from error
 
 
 def give_token(plan: Plan) -> str:

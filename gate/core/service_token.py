@@ -13,7 +13,7 @@ from typing import Final
 
 TOKEN_BYTES: Final = 32
 TOKEN_PREFIX: Final = "ugt_"
-"""How each token begins, by which scanners of source code recognize one that was committed."""
+"""How each token begins, by which scanners of source code recognise one that was committed."""
 MOST_OF_A_NAME: Final = 2
 """How many tokens of one name are valid at once: the one in use, and its successor during a rotation."""
 

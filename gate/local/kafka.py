@@ -93,9 +93,11 @@ class LocalKafka(LocalServer):
             *(f"--cluster-id={cluster}", "-c", str(properties)),
         ]
         try:
+            # a session of its own, as the servers have: Ctrl-C at the terminal is for `up`, which ends in order
             done = subprocess.run(
-                [str(java), *self._jvm(), *tool], capture_output=True, text=True, timeout=FORMAT_WITHIN_S, check=False
-            )
+                [str(java), *self._jvm(), *tool], capture_output=True, text=True, timeout=FORMAT_WITHIN_S, check=False,
+                start_new_session=True,
+            )  # fmt: skip
         except (OSError, subprocess.TimeoutExpired) as error:
             raise LocalServerError(f"cannot prepare Apache Kafka's storage in {self.home}: {error}") from error
         if done.returncode != 0:

@@ -87,7 +87,8 @@ class Child:
         ).start()
         self._process = forked.result()
         if self._pid_file is not None:
-            _write_pid_file(self._pid_file, self._process.pid)
+            with contextlib.suppress(OSError):  # on a full disk it runs without: a restart would find it running
+                _write_pid_file(self._pid_file, self._process.pid)
 
     def _own(self, program: str, forked: "_Forked", ended: threading.Event) -> None:
         wrapped = [sys.executable, "-I", "-S", "-c", _WRAPPER, str(int(signal.SIGKILL)), str(os.getpid())]

@@ -125,9 +125,9 @@ def sole_owner(state: Path) -> Iterator[None]:
         state.mkdir(mode=0o700, parents=True, exist_ok=True)  # it holds devices, addresses and captions
         lock = (state / "up.lock").open("w")
     except OSError as error:
-        raise LocalServerError(
-            f"cannot use the state directory {state}: {error.strerror}; choose one with --state"
-        ) from None
+        is_other = isinstance(error, FileExistsError | NotADirectoryError)
+        why = "it, or what it lies in, is a file" if is_other else error.strerror
+        raise LocalServerError(f"cannot use the state directory {state}: {why}; choose one with --state") from None
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -14,7 +14,9 @@ from hashlib import sha256
 from typing import Final
 
 from gate.core.duration import DAY_US, HOUR_US
+from gate.core.fields import ids
 from gate.core.fields.labels import fold_country, fold_label
+from gate.core.fields.reasons import Unusable
 from gate.core.limits.limit import MOST_BUCKETS, Rate
 from gate.core.pause.four_eyes import ALONE_BY_DEFAULT_US, BY_DEFAULT, TwoPersonRule
 from gate.core.policy import (
@@ -173,10 +175,16 @@ def _reservations(top: TomlTable) -> tuple[int, int, bool]:
 
 
 def _denied(table: TomlTable) -> frozenset[str]:
-    """The accounts that are always refused."""
-    accounts = frozenset(table.texts("accounts", ()) or ())
+    """The accounts that are always refused, their ids read as checks read them."""
+    accounts: dict[str, None] = {}
+    for given in table.texts("accounts", ()) or ():
+        try:
+            accounts[ids.key(given)] = None
+        except Unusable as unusable:
+            table.complain("accounts", f"no upload can have the account id {given[:80]!r} ({unusable.reason})")
+    table.effective["accounts"] = list(accounts)
     table.end()
-    return accounts
+    return frozenset(accounts)
 
 
 def _controls(table: TomlTable) -> tuple[frozenset[TwoPersonRule], bool, int, PausesUnknown]:

@@ -45,7 +45,7 @@ def policy_text(path: Path | None) -> tuple[str, str]:
             data = file.read(MAX_FILE_BYTES + 1)
         if len(data) > MAX_FILE_BYTES:
             raise PolicyInvalid(str(path), None, "", f"has more than {MAX_FILE_BYTES} bytes; no policy needs as many")
-        return data.decode(), str(path)
+        return data.decode("utf-8-sig"), str(path)  # some editors begin a file with a byte order mark
     except FileNotFoundError as error:
         raise PolicyInvalid(
             str(path), None, "", f"cannot be read: {file_problem(error)}{_preset_meant(path)}"

@@ -30,6 +30,8 @@ class CertificatesInForce:
     def __init__(self, files: TlsFiles) -> None:
         self._files = files
         self._read = self._seen = _stamps(files)
+        self._problem = ""
+        """Why the files on disk are not in force; logged once."""
         self._current = tls_context(files)
         self._changed_s = 0
         """When the files in force were read, in seconds since 1970; 0 for those of the start."""
@@ -52,17 +54,23 @@ class CertificatesInForce:
             await self.look()
 
     async def look(self) -> None:
-        """Put changed files into force, once two looks in a row have found them the same."""
+        """Put changed files into force, once two looks in a row have found them the same.
+
+        Files that cannot be used are tried at each look: what kept the gate from reading them, such as their mode, may change
+        without a change of their content.
+        """
         stamps = await asyncio.to_thread(_stamps, self._files)
         before, self._seen = self._seen, stamps
         if stamps == self._read or stamps != before:
             return
-        self._read = stamps
         try:
             self._current = await asyncio.to_thread(tls_context, self._files)
         except SettingInvalid as error:
-            log.warning("the changed certificates cannot be used, the earlier ones stay in force: %s", error)
+            if str(error) != self._problem:
+                self._problem = str(error)
+                log.warning("the changed certificates cannot be used, the earlier ones stay in force: %s", error)
         else:
+            self._read, self._problem = stamps, ""
             self._changed_s = int(time.time())
             log.info("the changed certificates of %s are in force", self._files.cert)
 

@@ -130,6 +130,7 @@ class Health:
             "on_disk": watch.on_disk,
             "clock_known": watch.clock_known,
             "pauses_known": watch.pauses_known,
+            "acknowledges": watch.acknowledges,
             "controls_age_s": None if self._controls_age is None else round(self._controls_age(), 3),
             "break_glass_problems": watch.break_glass_problems,
             "lifted": sorted(watch.board.lifted),

@@ -22,6 +22,7 @@ from streams.core.counters import Kept
 from streams.core.models.event_card import EventCard, EventTerm
 from streams.files.models import Provenance
 from streams.files.weights import not_read, read_about, read_arrays, require_finite
+from streams.files.whole_files import packed, write_whole
 
 NAME: Final = "events"
 LABELLED: Final = "events-labels"
@@ -59,15 +60,16 @@ def event_card(terms: Sequence[EventTerm], intercept: float, share: float) -> Ev
 
 def write_event_model(model: EventModel, provenance: Provenance, directory: Path) -> None:
     """Write the model into `directory`, which is created. The same model gives the same bytes."""
-    directory.mkdir(parents=True, exist_ok=True)
-    for name, card in ((NAME, model.plain), (LABELLED, model.labelled)):
-        (directory / f"{name}.toml").write_text(_text(card.terms, card.intercept, card.share), encoding="utf-8")
+    files = {
+        f"{name}.toml": _text(card.terms, card.intercept, card.share).encode()
+        for name, card in ((NAME, model.plain), (LABELLED, model.labelled))
+    }
     arrays: dict[str, Any] = {"labels": np.array(model.kept.labels)}
     for number, table in enumerate(model.kept.tables):
         keys = sorted(table)
         arrays[f"keys_{number}"] = np.array(keys, np.uint64)
         arrays[f"entries_{number}"] = np.array([table[key] for key in keys], np.float64)
-    np.savez_compressed(directory / f"{NAME}.npz", **arrays)
+    files[f"{NAME}.npz"] = packed(**arrays)
     about = {
         "version": VERSION,
         "model": NAME,
@@ -80,7 +82,8 @@ def write_event_model(model: EventModel, provenance: Provenance, directory: Path
         "labels": model.labels,
         "figures": {key: round(value, 4) for key, value in provenance.figures.items()},
     }
-    (directory / f"{NAME}.json").write_text(json.dumps(about, indent=1) + "\n")
+    files[f"{NAME}.json"] = f"{json.dumps(about, indent=1)}\n".encode()
+    write_whole(directory, files)
 
 
 def read_event_model(directory: Path) -> EventModel:

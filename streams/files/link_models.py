@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streams.core.models.link_model import LinkModel
-from streams.files.models import Provenance, read_named, write_about
+from streams.files.models import Provenance, about_model, read_named
 from streams.files.weights import Arrays, require_finite
+from streams.files.whole_files import packed, write_whole
 
 NAME: Final = "links"
 VERSION: Final = 2
@@ -29,14 +30,13 @@ def link_model(
 
 def write_link_model(model: LinkModel, provenance: Provenance, directory: Path) -> None:
     """Write the model into `directory`, which is created. The same model gives the same bytes."""
-    directory.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(
-        directory / f"{NAME}.npz",
+    weights = packed(
         names=model.names,
         paths=model.paths,
         numbers=np.array([model.scale, model.offset, model.path_bound, model.prior]),
     )
-    write_about(directory, NAME, VERSION, model.hash, provenance, {})
+    about = about_model(NAME, VERSION, model.hash, provenance, {})
+    write_whole(directory, {f"{NAME}.npz": weights, f"{NAME}.json": about})
 
 
 def read_link_model(directory: Path) -> LinkModel:

@@ -31,6 +31,7 @@ from streams.files.link_models import read_link_model
 from streams.files.models import read_model, shipped_models
 from streams.files.name_models import read_name_model
 from streams.files.scorecards import SHIPPED, load_scorecard
+from streams.files.weights import not_read
 
 ReadModel = CaptionModel | LinkModel | NameModel
 READERS: Final[Mapping[str, Callable[[Path], ReadModel]]] = MappingProxyType(
@@ -93,20 +94,26 @@ def load_models(directory: Path | None, scorecard: Path | None = None) -> Models
     directory = directory or shipped_models()
     if directory is None:
         return Models(load_scorecard(scorecard), "", MappingProxyType({}))
-    own = directory / SHIPPED
-    read = {
-        name: reader(directory)
-        for name, reader in READERS.items()
-        if any((directory / f"{name}.{suffix}").exists() for suffix in ("npz", "json"))
-    }
-    if not own.exists() and not read:
+    own, held = directory / SHIPPED, _names(directory)
+    read = {name: reader(directory) for name, reader in READERS.items() if held & {f"{name}.npz", f"{name}.json"}}
+    if SHIPPED not in held and not read:
         holds = ", ".join([SHIPPED, *(f"{name}.npz" for name in READERS)])
         raise PolicyInvalid(
             str(directory), None, "", f"is not a directory of models: it holds none of {holds}; fit them"
         )
-    card = load_scorecard(scorecard or (own if own.exists() else None))
+    card = load_scorecard(scorecard or (own if SHIPPED in held else None))
     hash_ = combined({name: model.hash for name, model in read.items()})
     return Models(replace(card, models=hash_), hash_, MappingProxyType(read))
+
+
+def _names(directory: Path) -> set[str]:
+    """The names in the directory, those of links to nothing included: what is not there must not pass for not wanted."""
+    try:
+        return {path.name for path in directory.iterdir()}
+    except (FileNotFoundError, NotADirectoryError):
+        return set()
+    except OSError as error:
+        raise not_read(error, directory) from None
 
 
 def combined(hashes: Mapping[str, str]) -> str:

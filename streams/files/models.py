@@ -19,6 +19,7 @@ from gate.errors import PolicyInvalid
 from gate.policyfile import packaged_file
 from streams.core.models.captions import CaptionModel
 from streams.files.weights import Arrays, not_read, read_about, read_arrays, require_finite
+from streams.files.whole_files import packed, write_whole
 
 NAME = "captions"
 VERSION = 2
@@ -57,21 +58,18 @@ def caption_model(
 
 def write_model(model: CaptionModel, provenance: Provenance, directory: Path) -> None:
     """Write `captions.npz` and `captions.json` into `directory`, which is created. The same model gives the same bytes."""
-    directory.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(
-        directory / f"{NAME}.npz",
+    weights = packed(
         table=model.table,
         scale=np.float64(model.scale),
         offset=np.float64(model.offset),
         prior=np.float64(model.prior),
     )
-    write_about(directory, NAME, VERSION, model.hash, provenance, {"sketch": list(provenance.sketch)})
+    about = about_model(NAME, VERSION, model.hash, provenance, {"sketch": list(provenance.sketch)})
+    write_whole(directory, {f"{NAME}.npz": weights, f"{NAME}.json": about})
 
 
-def write_about(
-    directory: Path, name: str, version: int, hash_: str, provenance: Provenance, further: Mapping[str, object]
-) -> None:
-    """Write what is said of the model called `name`: its hash, provenance and figures, and `further` keys."""
+def about_model(name: str, version: int, hash_: str, provenance: Provenance, further: Mapping[str, object]) -> bytes:
+    """The file about the model called `name`: its hash, provenance and figures, and `further` keys."""
     about = {
         "version": version,
         "model": name,
@@ -81,7 +79,7 @@ def write_about(
         "figures": {key: round(value, 4) for key, value in provenance.figures.items()},
         **further,
     }
-    (directory / f"{name}.json").write_text(json.dumps(about, indent=1) + "\n")
+    return f"{json.dumps(about, indent=1)}\n".encode()
 
 
 def read_model(directory: Path) -> CaptionModel:

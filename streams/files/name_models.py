@@ -9,8 +9,9 @@ from typing import Final
 import numpy as np
 
 from streams.core.models.name_model import NameModel
-from streams.files.models import Provenance, read_named, write_about
+from streams.files.models import Provenance, about_model, read_named
 from streams.files.weights import Arrays, require_finite
+from streams.files.whole_files import packed, write_whole
 
 NAME: Final = "names"
 VERSION: Final = 1
@@ -24,14 +25,13 @@ def name_model(common: bytes, names: int, weight: float) -> NameModel:
 
 def write_name_model(model: NameModel, provenance: Provenance, directory: Path) -> None:
     """Write the model into `directory`, which is created. The same model gives the same bytes."""
-    directory.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(
-        directory / f"{NAME}.npz",
+    weights = packed(
         common=np.frombuffer(model.common, np.uint8),
         names=np.int64(model.names),
         weight=np.float64(model.weight),
     )
-    write_about(directory, NAME, VERSION, model.hash, provenance, {})
+    about = about_model(NAME, VERSION, model.hash, provenance, {})
+    write_whole(directory, {f"{NAME}.npz": weights, f"{NAME}.json": about})
 
 
 def read_name_model(directory: Path) -> NameModel:

@@ -214,7 +214,7 @@ def _require_accounts(labels: Sequence[int]) -> None:
         if count < LEAST_LABELS:
             raise TooFewLabels(
                 f"there are {count} {name} accounts, and a fit needs at least {LEAST_LABELS} of each class",
-                "give more labelled accounts",
+                "give more accounts whose rows have the label 0 or 1",
             )
 
 

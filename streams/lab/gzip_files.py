@@ -28,10 +28,15 @@ def opened(file: Path) -> Iterator[gzip.GzipFile | BufferedReader]:
         raise FileInvalid(
             [f"{file}: is a pipe, but the command reads a file more than once; write its rows to a file first"]
         )
-    with file.open("rb") as source:
-        packed = source.peek(2)[:2] == b"\x1f\x8b"
-        if not packed:
-            yield source
-            return
-        with gzip.GzipFile(fileobj=source) as unpacked:
-            yield unpacked
+    with file.open("rb") as source, unpacked(source) as plain:
+        yield plain
+
+
+@contextmanager
+def unpacked(source: BufferedReader) -> Iterator[gzip.GzipFile | BufferedReader]:
+    """The same bytes, unpacked if they are packed."""
+    if source.peek(2)[:2] != b"\x1f\x8b":
+        yield source
+        return
+    with gzip.GzipFile(fileobj=source) as plain:
+        yield plain

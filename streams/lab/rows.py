@@ -45,6 +45,11 @@ COUNTED_GAP_S = 60.0
 WEEK_US = 7 * 86_400 * 1_000_000
 BENIGN, ABUSIVE, UNLABELLED = 0, 1, -1
 
+_HOLDS = {
+    "field label: ": "0 for honest, 1 for abusive, -1 for unknown",
+    "field t: ": "seconds since 1970",
+    "field account_created_at: ": "seconds since 1970",
+}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -318,7 +323,7 @@ def _checked(raw: bytes, any_account: bool = False, fields: UnreadFields | None 
     except UnicodeEncodeError:
         raise _Unusable(f"field {_with_half_a_character(given)}: holds half a character") from None
     except msgspec.ValidationError as error:
-        raise _Unusable(_named(str(error))) from None
+        raise _Unusable(_with_meaning(_named(str(error)))) from None
     except NotJson as error:
         raise _Unusable(f"is not JSON: {error}; each line is one row as a JSON object") from None
     try:
@@ -330,8 +335,13 @@ def _checked(raw: bytes, any_account: bool = False, fields: UnreadFields | None 
         if moment is not None and not 0 <= moment < MAX_TIME_S:
             raise _Unusable(f"field {name}: {moment} is not a time in seconds since 1970")
     if row.label not in (BENIGN, ABUSIVE, UNLABELLED):
-        raise _Unusable(f"field label: {row.label} is none of 0, 1 and -1")
+        raise _Unusable(f"field label: {row.label} is none of 0 (honest), 1 (abusive) and -1 (unknown)")
     return row
+
+
+def _with_meaning(problem: str) -> str:
+    """The complaint with what its field holds, where the name alone does not say it."""
+    return next((f"{problem}: {holds}" for start, holds in _HOLDS.items() if problem.startswith(start)), problem)
 
 
 def _with_half_a_character(given: Any) -> str:

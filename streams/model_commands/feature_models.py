@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,11 +56,13 @@ class FeatureModels:
 
     def copy_to(self, out: Path) -> None:
         """Copy the files of the models into a directory that exists."""
+        from streams.files.whole_files import write_whole
+
         sources = ((self.captions_from, "captions"), (self.links_from, "links"), (self.names_from, "names"))
         for source, name in sources:
             if source is not None and source.resolve() != out.resolve():
-                for suffix in ("npz", "json"):
-                    shutil.copyfile(source / f"{name}.{suffix}", out / f"{name}.{suffix}")
+                files = (f"{name}.npz", f"{name}.json")
+                write_whole(out, {file: (source / file).read_bytes() for file in files})
 
 
 def feature_models(captions: Path | None, links: Path | None, out: Path) -> FeatureModels:

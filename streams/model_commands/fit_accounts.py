@@ -135,6 +135,7 @@ def _write(made: AccountFit, streams: LabelledStreams, seed: int, models: Featur
     import json
 
     from streams.files.scorecard_text import scorecard_text
+    from streams.files.whole_files import write_whole
 
     figures = {"grouped": asdict(made.grouped), "random": asdict(made.random)}
     if made.later is not None:
@@ -153,10 +154,9 @@ def _write(made: AccountFit, streams: LabelledStreams, seed: int, models: Featur
     }
     try:
         out.mkdir(parents=True, exist_ok=True)
-        text = scorecard_text(made.scorecard, _provenance(made, streams, seed))
-        (out / SCORECARD).write_text(text, encoding="utf-8")
-        (out / ABOUT).write_text(json.dumps(about, indent=1) + "\n")
         models.copy_to(out)
+        text = scorecard_text(made.scorecard, _provenance(made, streams, seed))
+        write_whole(out, {SCORECARD: text.encode(), ABOUT: f"{json.dumps(about, indent=1)}\n".encode()})
     except OSError as error:
         raise SettingInvalid(f"--out {out} cannot be written: {error.strerror}") from None
 

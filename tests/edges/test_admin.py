@@ -67,3 +67,15 @@ async def test_a_page_that_cannot_be_made_is_a_problem_with_status_500(
         reply = await gate.get("/v1/policy", admin=True)
 
     assert (reply.status, reply.json["reason"]) == (500, "fault.internal")
+
+
+async def test_a_check_that_goes_to_the_admin_port_is_told_which_port_takes_it(tmp_path: Path) -> None:
+    async with running_gate(tmp_path) as gate:
+        check = await ask(gate.admin_port, "POST", "/v1/check", b"{}", {})
+        other = await ask(gate.admin_port, "GET", "/v1/chek", b"", {})
+
+    assert (check.status, other.status) == (404, 404)
+    assert check.json["detail"].startswith(
+        "there is no such path; this is the admin port, and checks go to the port for"
+    )
+    assert other.json["detail"].startswith("there is no such path; known are /v1/board")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
+import resource
 import signal
 import socket
 import ssl
@@ -162,6 +163,33 @@ async def test_a_renewed_certificate_is_in_force_without_a_restart_and_a_half_re
         "the changed certificates cannot be used",
         "the changed certificates",
     ]
+
+
+async def test_renewed_files_that_the_gate_could_not_read_at_first_are_in_force_once_it_can(
+    tmp_path: Path, certificates: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name, ending in (("ours", "pem"), ("ours", "key")):
+        (tmp_path / f"own.{ending}").write_bytes((certificates / f"{name}.{ending}").read_bytes())
+    in_force = CertificatesInForce(TlsFiles(tmp_path / "own.pem", tmp_path / "own.key", None))
+    await in_force.look()
+    for ending in ("pem", "key"):
+        (tmp_path / f"own.{ending}").write_bytes((certificates / f"other.{ending}").read_bytes())
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))  # as a mode of 0600 of another user: no file opens
+        for _ in range(4):
+            await in_force.look()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    refused = [record.getMessage() for record in caplog.records]
+    caplog.set_level("INFO", "upload_gate.tls")
+    await in_force.look()
+
+    assert [text.partition(":")[0] for text in refused] == [
+        "the changed certificates cannot be used, the earlier ones stay in force"
+    ]
+    assert caplog.records[-1].getMessage() == f"the changed certificates of {tmp_path / 'own.pem'} are in force"
 
 
 async def test_clients_are_asked_for_certificates_of_the_renewed_authorities(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from gate.cli.main import build
+from gate.errors import SettingInvalid
 
 EVENT: dict[str, Any] = {"type": "attempted", "id": "e-1", "at": "2024-11-20T08:00:00Z", "account": {"id": "a-1"}}
 CHECK: dict[str, Any] = {"upload_id": "u-1", "account": {"id": "a-1"}, "media": {"kind": "IMAGE"}}
@@ -172,3 +174,25 @@ def test_one_document_over_several_lines_is_told_to_be_written_on_one(
 
     assert code == 1
     assert ("write each event or check on one line of its own" in err) is is_spread
+
+
+def test_a_packed_file_is_read_as_the_other_commands_read_it(tmp_path: Path) -> None:
+    file = tmp_path / "lines.jsonl.gz"
+    file.write_bytes(gzip.compress(json.dumps(EVENT).encode() + b"\n"))
+    arguments = ["events", "check", str(file), "-o", "json"]
+
+    done = CliRunner().invoke(build(arguments), arguments)
+
+    assert done.exit_code == 0
+    assert [(told["line"], told["read"]) for told in json.loads(done.stdout)] == [(1, True)]
+
+
+def test_a_packed_file_that_was_cut_is_no_file_of_few_lines(tmp_path: Path) -> None:
+    file = tmp_path / "lines.jsonl.gz"
+    file.write_bytes(gzip.compress(json.dumps(EVENT).encode() * 9)[:-9])
+    arguments = ["events", "check", str(file)]
+
+    done = CliRunner().invoke(build(arguments), arguments)
+
+    assert isinstance(done.exception, SettingInvalid)
+    assert "cannot be read" in str(done.exception)

@@ -16,7 +16,7 @@ from gate.local.parts import ProcessSpec, added_processes
 from gate.local.plan import Plan, UpOptions, keep_salt, make_plan
 from gate.local.private_file import write_private
 from gate.local.stop_request import StopRequest
-from gate.local.system import System
+from gate.local.system import System, sole_owner
 from gate.settings import DEFAULT_PORTS
 
 
@@ -226,3 +226,14 @@ def test_a_wait_that_is_soon_over_is_not_told_of(tmp_path: Path) -> None:
     System(plan, said.append, StopRequest())._await(lambda: True, [], "gate and worker")
 
     assert said == []
+
+
+@pytest.mark.parametrize("below", ["", "state"])
+def test_a_state_directory_that_is_a_file_is_said_to_be_one(tmp_path: Path, below: str) -> None:
+    (tmp_path / "file").touch()
+
+    with (
+        pytest.raises(LocalServerError, match="it, or what it lies in, is a file; choose one with --state"),
+        sole_owner(tmp_path / "file" / below),
+    ):
+        pass

@@ -227,3 +227,16 @@ def test_a_stranger_that_got_the_old_pid_is_left_alone(tmp_path: Path) -> None:
         assert not pid_file.exists()
     finally:
         child.kill()
+
+
+def test_a_child_runs_and_ends_where_its_pid_file_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "child.pid").mkdir()
+    child = Child("child", [sys.executable, "-c", STAYS], log=tmp_path / "log", pid_file=tmp_path / "child.pid")
+
+    child.start()
+    runs = child.pid is not None
+    (tmp_path / "child.pid").rmdir()
+    child.kill()
+
+    assert runs
+    assert child.poll() == -signal.SIGKILL

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -97,6 +99,48 @@ def test_the_hash_follows_the_weights_and_nothing_else(tmp_path: Path) -> None:
     )
 
     assert one.hash == same.hash != other.hash
+
+
+@pytest.mark.parametrize("name", ["captions.npz", "captions.json", "scorecard.toml", "names.npz"])
+def test_a_link_to_nothing_is_no_model_that_is_not_wanted(tmp_path: Path, name: str) -> None:
+    directory = with_scorecard(with_captions(tmp_path / "models"))
+    for held in directory.glob(f"{name.partition('.')[0]}.*"):
+        held.unlink()
+    (directory / name).symlink_to(tmp_path / "nothing")
+
+    with pytest.raises(PolicyInvalid, match="cannot be read"):
+        load_models(directory)
+
+
+def test_a_fit_that_cannot_write_all_its_files_leaves_the_model_that_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = load_models(with_captions(tmp_path)).hash
+    kept = sorted(tmp_path.iterdir())
+    synced = iter([None, OSError(errno.ENOSPC, "No space left on device")])
+
+    def sync(file: int) -> None:
+        if (error := next(synced)) is not None:
+            raise error
+
+    monkeypatch.setattr(os, "fsync", sync)
+    with pytest.raises(OSError, match="No space left"):
+        with_captions(tmp_path, 2)
+
+    assert sorted(tmp_path.iterdir()) == kept
+    assert load_models(tmp_path).hash == before
+
+
+def test_a_fit_into_a_directory_of_links_writes_what_they_lead_to(tmp_path: Path) -> None:
+    there, links = with_captions(tmp_path / "there"), tmp_path / "links"
+    links.mkdir()
+    for file in there.iterdir():
+        (links / file.name).symlink_to(file)
+
+    with_captions(links, 2)
+
+    assert all(path.is_symlink() for path in links.iterdir())
+    assert load_models(there).hash == load_models(with_captions(tmp_path / "new", 2)).hash
 
 
 def test_a_directory_without_models_or_with_half_a_model_is_refused(tmp_path: Path) -> None:

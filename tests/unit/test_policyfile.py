@@ -370,3 +370,33 @@ def test_a_mistake_in_a_shared_limit_is_named_with_its_remedy(old: str, new: str
 
     assert len(found) == 1
     assert expected in found[0]
+
+
+def test_the_deny_list_reads_ids_as_checks_do() -> None:
+    listed = '[deny]\naccounts = [" a-17 ", "b-2\\t", "a-17"]\n'
+    check = b'{"upload_id":"u-1","account":{"id":" a-17 "},"media":{"kind":"image"}}'
+
+    policy = parse_policy(GOOD + listed, "policy.toml")
+
+    assert policy.deny_accounts == {"a-17", "b-2"}
+    request, _ = decode_check(check, 0)
+    assert request.account.id in policy.deny_accounts
+    assert policy.hash == parse_policy(GOOD + '[deny]\naccounts = ["b-2", "a-17"]\n', "policy.toml").hash
+
+
+@pytest.mark.parametrize(
+    ("id_", "reason"),
+    [("unknown", "value.unknown"), ("a\\u200bb", "value.invisible"), ("x" * 257, "value.too_long")],
+)
+def test_an_id_that_no_upload_can_have_is_no_entry_of_the_deny_list(id_: str, reason: str) -> None:
+    found = complaints(f'{GOOD}[deny]\naccounts = ["a-1", "{id_}"]\n')
+
+    assert len(found) == 1
+    assert found[0].startswith("policy.toml:17: deny.accounts: no upload can have the account id ")
+    assert found[0].endswith(f"({reason})")
+
+
+def test_a_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    (tmp_path / "policy.toml").write_bytes(b"\xef\xbb\xbf" + GOOD.encode())
+
+    assert load_policy(tmp_path / "policy.toml").hash == parse_policy(GOOD, "policy.toml").hash

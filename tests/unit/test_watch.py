@@ -571,9 +571,12 @@ async def test_a_board_that_cannot_be_acknowledged_is_kept_and_acknowledged_late
         await bench.store.replace(0, board_of(a_pause(rev=7)))
         await eventually(lambda: 7 in bench.disk.written)
         await eventually(lambda: any("cannot be acknowledged" in said for said in bench.said))
+        acknowledged = [bench.watch.acknowledges]
         bench.store.deaf = False
         await eventually(lambda: [said.rev for said in bench.store.taken[-1:]] == [7])
+        await eventually(lambda: bench.watch.acknowledges)
 
+    assert acknowledged == [False]
     assert sum("cannot be acknowledged" in said for said in bench.said) == 1
     assert not any("does not return" in said for said in bench.said)
 

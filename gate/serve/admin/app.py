@@ -32,6 +32,7 @@ log = logging.getLogger("upload_gate.admin")
 
 ALIVE = "/healthz"
 TOML = b"application/toml"
+OF_CHECKS = frozenset(("/v1/check", "/v1/checks", "/v1/peek", "/v1/reports"))
 LOOPBACK_NAMES = frozenset(("127.0.0.1", "localhost", "::1"))
 
 
@@ -61,7 +62,9 @@ class AdminApp(Starlette):
         self.router.redirect_slashes = False
 
     async def _unknown_path(self, request: Request, error: Exception) -> Response:
-        return refusal("path.unknown", f"there is no such path; known are {self._paths}", 404)
+        elsewhere = "; this is the admin port, and checks go to the port for checks"
+        of_checks = elsewhere if request.url.path in OF_CHECKS else ""
+        return refusal("path.unknown", f"there is no such path{of_checks}; known are {self._paths}", 404)
 
 
 class AdminAccess:
