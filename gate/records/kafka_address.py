@@ -50,6 +50,14 @@ class KafkaAddress:
         return self.protocol.endswith("ssl")
 
 
+def for_kafka_tools(text: str) -> str:
+    """The options by which Kafka's own commands reach the address `text`, for a line to type. A file for the login of who
+    types it stands as CLIENT.PROPERTIES. Raises ValueError."""
+    address = parse_kafka_address(text)
+    config = "" if address.protocol == "plaintext" else " --command-config CLIENT.PROPERTIES"
+    return f"--bootstrap-server {address.servers}{config}"
+
+
 WRITE: Final = "write host:port, or host:port,host:port, or with TLS and a login sasl_ssl://user@host:port?password_file=FILE&ca=FILE"
 
 

@@ -282,6 +282,12 @@ class Partitions:
                 "and links count as new ones. If nobody changed it, give this worker the salt of the others and of the gates"
             )
             log.warning(said, partition)
+        if mark is not None and mark.scoring not in ("", self._scoring):
+            log.info(
+                "partition %d: its accounts were scored by the scorecard, layout and models %s, and are scored again by %s. A "
+                "group whose workers differ does so at each change of hands",
+                partition, mark.scoring, self._scoring,
+            )  # fmt: skip
         if forgotten := len(owner.accounts.forgotten):
             self._metrics.forgotten.inc(forgotten)
             said = "partition %d: %d accounts start without history, because an older release wrote their states"

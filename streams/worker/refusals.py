@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from aiokafka import errors as kafka
 
 from gate.errors import StoreUnavailable
-from gate.records.kafka_address import KafkaAddress, parse_kafka_address
+from gate.records.kafka_address import for_kafka_tools, parse_kafka_address
 from gate.records.topics import MAX_MESSAGE_BYTES
 from gate.stores.kafka.trouble import kafka_trouble
 from streams.worker.producer import TRANSACTION_TIMEOUT_MS
@@ -119,11 +119,11 @@ def _refused(found: KafkaRefusal, error: BaseException, said: str, operation: st
     command = ""
     if names and found is AUTHORIZATION:
         said = f"{said}: {_what(error, operation)} {', '.join(names)}"
-        command = _grant(error, operation, names, _address(bootstrap))
+        command = _grant(error, operation, names, bootstrap)
     elif names and found is RECORD_SIZE:
         said = f"{said} for {', '.join(names)}"
         command = (
-            f"kafka-configs.sh --bootstrap-server {_address(bootstrap).servers} --alter --entity-type topics "
+            f"kafka-configs.sh {_tools(bootstrap)} --alter --entity-type topics "
             f"--entity-name {names[0]} --add-config max.message.bytes={MAX_MESSAGE_BYTES}"
         )
     return Refused(found.kind, said, f"Type: {command}" if command else found.remedy, found.after_s)
@@ -146,8 +146,9 @@ def _what(error: BaseException, operation: str) -> str:
     return f"{operation} on"
 
 
-def _grant(error: BaseException, operation: str, names: list[str], address: KafkaAddress) -> str:
-    head = f"kafka-acls.sh --bootstrap-server {address.servers} --add --allow-principal User:{address.user or 'NAME'}"
+def _grant(error: BaseException, operation: str, names: list[str], bootstrap: str) -> str:
+    user = parse_kafka_address(bootstrap).user if bootstrap else ""
+    head = f"kafka-acls.sh {_tools(bootstrap)} --add --allow-principal User:{user or 'NAME'}"
     if isinstance(error, kafka.GroupAuthorizationFailedError):
         return f"{head} --operation Read --group {names[0]}"
     if isinstance(error, kafka.TransactionalIdAuthorizationFailed):
@@ -156,5 +157,5 @@ def _grant(error: BaseException, operation: str, names: list[str], address: Kafk
     return f"{head} --operation {operation} {' '.join(f'--topic {name}' for name in names)}"
 
 
-def _address(bootstrap: str) -> KafkaAddress:
-    return parse_kafka_address(bootstrap) if bootstrap else KafkaAddress("ADDRESS")
+def _tools(bootstrap: str) -> str:
+    return for_kafka_tools(bootstrap) if bootstrap else "--bootstrap-server ADDRESS"

@@ -91,6 +91,7 @@ async def test_a_new_scorecard_scores_quiet_accounts_anew(
         assert changed.read_text() != SCORECARD.read_text()
         assert after.keys() == before.keys()
         assert all(after[a].stamp.generation > before[a].stamp.generation > 0 for a in ACCOUNTS)
+        assert worker.said("its accounts were scored by the scorecard, layout and models ") == 4
         assert worker.said("Traceback") == 0
 
 

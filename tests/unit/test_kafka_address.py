@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gate.errors import SettingInvalid
-from gate.records.kafka_address import KafkaAddress, parse_kafka_address
+from gate.records.kafka_address import KafkaAddress, for_kafka_tools, parse_kafka_address
 from gate.stores.kafka.connection import connection
 
 
@@ -28,6 +28,18 @@ def test_an_address_names_user_mechanism_and_files() -> None:
     assert address == KafkaAddress(
         "a:1,b:2", "sasl_ssl", "gate@site", "SCRAM-SHA-256", Path("/p"), Path("/ca"), Path("/c"), Path("/k")
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "options"),
+    [
+        ("a:1,b:2", "--bootstrap-server a:1,b:2"),
+        ("ssl://a:1?ca=/ca", "--bootstrap-server a:1 --command-config CLIENT.PROPERTIES"),
+        ("sasl_ssl://u@a:1?password_file=/p", "--bootstrap-server a:1 --command-config CLIENT.PROPERTIES"),
+    ],
+)
+def test_commands_of_kafka_reach_the_servers_with_a_login_of_their_own(text: str, options: str) -> None:
+    assert for_kafka_tools(text) == options
 
 
 @pytest.mark.parametrize(

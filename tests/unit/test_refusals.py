@@ -9,7 +9,7 @@ from gate.errors import StoreUnavailable
 from streams.worker.refusals import refused
 
 AT = "sasl_plaintext://worker@k:1,k:2?password_file=/p"
-GRANT = "Type: kafka-acls.sh --bootstrap-server k:1,k:2 --add --allow-principal User:worker"
+GRANT = "Type: kafka-acls.sh --bootstrap-server k:1,k:2 --command-config CLIENT.PROPERTIES --add --allow-principal User:worker"
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
 
 from gate.errors import StoreUnavailable, TopicUnfit
+from gate.records.kafka_address import for_kafka_tools
 from gate.records.topics import Topic, Topics
 from gate.stores.kafka.client import closed, connected
 from gate.stores.kafka.connection import connection
@@ -42,7 +43,7 @@ def compare_partitions(bootstrap: str, topics: Topics, known: Mapping[str, Topic
     if short:
         counts = ", ".join(f"{name} has {known[name].partitions}" for name in short)
         commands = " && ".join(
-            f"kafka-topics.sh --bootstrap-server {bootstrap} --alter --topic {name} --partitions {needed}"
+            f"kafka-topics.sh {for_kafka_tools(bootstrap)} --alter --topic {name} --partitions {needed}"
             for name in short
         )
         raise TopicUnfit(f"{topics.events.name} has {needed} partitions, but {counts}", f"Type: {commands}")
@@ -72,7 +73,7 @@ def difference(bootstrap: str, topic: Topic, config: Mapping[str, str]) -> str |
     is_now = ", ".join(f"{name}={config[name]}" for name in differs)
     settings = ",".join(f"{name}=[{value}]" if "," in value else f"{name}={value}" for name, value in differs.items())
     return (
-        f"topic {topic.name} has {is_now}. Type: kafka-configs.sh --bootstrap-server {bootstrap} --alter "
+        f"topic {topic.name} has {is_now}. Type: kafka-configs.sh {for_kafka_tools(bootstrap)} --alter "
         f"--entity-type topics --entity-name {topic.name} --add-config {settings}"
     )
 
