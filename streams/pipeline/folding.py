@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Set
+from itertools import compress
 from typing import Final, NamedTuple
 
 from streams.core.crowd import CONTENT, DEVICE, HOST, IP, account_number
@@ -66,8 +67,10 @@ class FoldedBatch:
         self.packed: dict[str, bytes] = {}
         self.features: dict[str, FactFeatures] = {}
         self.latest_us = 0
-        self._firm: set[int] = set()
-        self.shown = CrowdShown([], [], [], [], [], self._firm)
+        self._showing: list[str] = []
+        self._uploads: list[int] = []
+        self._established: list[bool] = []
+        self._rows: list[int] = []
         self._plain = self._duplicates = self._late = 0
         self._others: list[ReadEvent] = []
 
@@ -77,7 +80,8 @@ class FoldedBatch:
         Of such an account nothing is kept. Raises msgspec.DecodeError for a state that cannot be read.
         """
         states, hashes, web, of_facts = self._states.get, self._hashes, self._web, self._of_facts
-        rows, latest_us = self.shown.rows, self.latest_us
+        rows, latest_us = self._rows, self.latest_us
+        showing, uploads, established = self._showing, self._uploads, self._established
         events, captions, link_odds = read
         failed: list[str] = []
         for account, at in places.items():
@@ -103,7 +107,9 @@ class FoldedBatch:
                     self.packed[account] = packed
                     self.features[account] = features
                     if len(rows) > began:
-                        self._note(account, (len(rows) - began) // WIDTH, is_firm)
+                        showing.append(account)
+                        uploads.append((len(rows) - began) // WIDTH)
+                        established.append(is_firm)
             except Exception:  # an error that an event causes must not stop its partition
                 del rows[began:]
                 failed.append(account)
@@ -117,16 +123,11 @@ class FoldedBatch:
         self.latest_us = latest_us
         return failed
 
-    def _note(self, account: str, uploads: int, is_firm: bool) -> None:
-        """The account showed the crowd something, in so many uploads."""
-        accounts, numbers, uploads_of_each, established, _, _ = self.shown
-        number = self._number_of(account)
-        accounts.append(account)
-        numbers.append(number)
-        uploads_of_each.append(uploads)
-        established.append(is_firm)
-        if is_firm:
-            self._firm.add(number)
+    def shown(self) -> CrowdShown:
+        """What the folded accounts showed the crowd."""
+        numbers = list(map(self._number_of, self._showing))
+        firm = set(compress(numbers, self._established))
+        return CrowdShown(self._showing, numbers, self._uploads, self._established, self._rows, firm)
 
     def put_in_order(self, accounts: Iterable[str]) -> None:
         """Have the accounts in the order of `accounts`, which has all of them."""

@@ -98,7 +98,7 @@ def process(
     begin = partial(FoldedBatch, states, hashes, web, scorecard.read.of_facts, number_of)
     folding = BatchFold(read.places, readers.read(read), begin, sorted_out)
     folded = folding.fold()
-    tell_crowd(crowd, origin[1], read, folded.shown, folded.latest_us, hashes.hosts, campaigns, backfill)
+    tell_crowd(crowd, origin[1], read, folded.shown(), folded.latest_us, hashes.hosts, campaigns, backfill)
     folded, scores = _scored(folding, folded, scoring)
     dead.sort(key=lambda letter: letter.offset)
     part = Scores(scores)
