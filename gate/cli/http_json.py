@@ -17,7 +17,9 @@ TIMEOUT_S = 5.0
 _HOW_TO_NAME_IT = (
     "name a gate that runs with --gate or --admin, or the --state directory of the `upload-gate up` that runs it"
 )
-TIMED_OUT = "its process may be stopped or overloaded, or the network drops what it is sent: look at the gate and the end of its log"
+TIMED_OUT = (
+    "its process may be stopped or overloaded, or the network drops what it is sent: look at the gate and its log"
+)
 _SEE_STATUS = (
     "repeat it in a moment; `upload-gate status` says whether Redis answers, and `check` is decided all the same"
 )
