@@ -35,7 +35,7 @@ class UploadGateError(Exception):
     exit_code = 1
 
     def __init__(self, problem: str, remedy: str = "") -> None:
-        super().__init__(f"{problem.rstrip('.')}. {remedy[0].upper()}{remedy[1:]}" if remedy else problem)
+        super().__init__(f"{problem.rstrip('.')}. {_sentence(remedy)}" if remedy else problem)
         self.problem = problem
         self.remedy = remedy
 
@@ -140,6 +140,12 @@ def file_problem(error: OSError | UnicodeDecodeError) -> str:
     if isinstance(error, UnicodeDecodeError):
         return "it is not UTF-8 text"
     return error.strerror or str(error)
+
+
+def _sentence(remedy: str) -> str:
+    """The remedy as a sentence. A path or a command at its beginning stays as it is typed."""
+    first = remedy.partition(" ")[0]
+    return remedy if any(mark in first for mark in "/-_=") else f"{remedy[0].upper()}{remedy[1:]}"
 
 
 _SECRET = re.compile("pass|pwd|secret|token|key|credential|auth|signature", re.IGNORECASE)

@@ -1,4 +1,7 @@
-"""Accounts whose ids have braces, which Redis Cluster takes for hash tags: their keys lie in one slot like any other's."""
+"""Accounts, classes and limits whose names have braces, which Redis Cluster takes for hash tags, in every store.
+
+Their keys lie in one slot like any other's.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,14 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from gate.core.limits.limit import EntityLimits, Limit, Rate
+from gate.core.limits.limit import EntityBuckets, EntityLimits, Limit, Rate
 from gate.core.limits.reservation import Report, SettledAs, UploadOutcome
 from gate.core.limits.take import ClassLimits, TakeRequest, TakeResult
 from gate.core.override import Override
 from gate.records.score import with_bytes
 from gate.stores.redis.accounts import RedisAccountStore
 from gate.stores.redis.layout import upload_key, upload_of_key
+from gate.stores.redis.scores import RedisScoreStore
 from tests.take_requests import score
 
 MINUTE_US = 60_000_000
@@ -82,6 +86,43 @@ async def test_overrides_are_listed_by_the_ids_that_accounts_have(store: RedisAc
         await store.put_override(account, override)
 
     assert set(await store.all_overrides(100)) == set(IDS)
+
+
+@pytest.mark.parametrize("server", ["cluster_url", "redis_url"])
+async def test_a_worker_writes_reads_lists_and_forgets_their_scores(
+    request: pytest.FixtureRequest, unique: Callable[[], str], server: str
+) -> None:
+    store = RedisScoreStore(request.getfixturevalue(server), prefix=f"{unique()}:")
+
+    stored = await store.put_scores([with_bytes(score(account, 0.5)) for account in IDS])
+    read = await store.scores(IDS)
+    listed = await store.some_accounts(100)
+    forgotten = await store.forget_scores(IDS, 1 << 52)
+    left = await store.scores(IDS)
+    await store.close()
+
+    assert (stored, forgotten) == (len(IDS), len(IDS))
+    assert all(each is not None for each in read)
+    assert set(listed) == set(IDS)
+    assert left == [None] * len(IDS)
+
+
+@pytest.mark.parametrize("name", IDS)
+async def test_a_class_and_its_limits_may_have_them_too(store: RedisAccountStore, name: str) -> None:
+    limits = EntityLimits((Limit(name, Rate(2, MINUTE_US, 2)),))
+    shared = EntityBuckets(f"class:{name}", limits), EntityBuckets("platform", limits)
+    of = ClassLimits(limits, limits, limits, shared, 0.9, 60 * MINUTE_US, MINUTE_US, returns=True, name=name)
+    store.expect([of])
+
+    def taken(upload: str) -> TakeRequest:
+        return TakeRequest("a", upload, of, "1f", "2e", class_=name, kind="image", attempt=1)
+
+    charged = [(await store.take(taken(f"u-{n}"))).charged for n in range(3)]
+    (settled,) = await store.settle([Report("a", "u-0", UploadOutcome.ABORTED)])
+    again = await store.take(taken("u-9"))
+
+    assert (charged, again.charged) == ([True, True, False], True)
+    assert getattr(settled, "settled", settled) is SettledAs.SETTLED
 
 
 async def test_in_a_batch_no_account_keeps_another_from_an_answer(store: RedisAccountStore) -> None:

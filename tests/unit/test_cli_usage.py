@@ -319,6 +319,7 @@ def test_an_unknown_command_is_a_usage_error(capsys: pytest.CaptureFixture[str])
     ("raised", "code", "says"),
     [
         (UploadGateError("it broke", "mend it"), 1, "error: it broke. Mend it"),
+        (UploadGateError("it broke", "deploy/README.md says how"), 1, "error: it broke. deploy/README.md says how"),
         (ValueError("odd"), 1, "UPLOAD_GATE_DEBUG=1"),
         (KeyboardInterrupt(), 2, "cancelled"),
     ],

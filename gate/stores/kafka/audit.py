@@ -17,7 +17,7 @@ from aiokafka.errors import KafkaError
 from gate.errors import StateUnreadable, StoreUnavailable
 from gate.ports.audit import AuditSpool
 from gate.records.audit import AuditRecord, decode_audit
-from gate.stores.kafka.client import connected, stopped
+from gate.stores.kafka.client import closed, connected, stopped
 from gate.stores.kafka.connection import connection
 from gate.stores.kafka.topics import existing
 from gate.stores.kafka.trouble import kafka_unavailable
@@ -108,7 +108,7 @@ async def read_audit(bootstrap: str, topic: str) -> list[AuditRecord]:
     except AWAY as error:
         raise kafka_unavailable(bootstrap, "does not return audit records", error) from error
     finally:
-        await consumer.stop()
+        await closed(consumer.stop())
     return list(found.values())
 
 
