@@ -70,13 +70,14 @@ def decision_sentence(account: str, answer: dict[str, object]) -> str:
 
 def answer_of(addresses: Addresses, path: str, upload: dict[str, object]) -> dict[str, object]:
     """The gate's answer at `path`, which holds a decision. Raises UploadGateError for any other answer."""
-    from gate.cli.http_json import gate_token, post_json
+    from gate.cli.http_json import TIMED_OUT, gate_token, post_json
 
     say(f"asking the gate at {addresses.shown('gate')}")
     try:
         answer = post_json(f"{addresses.gate}{path}", json.dumps(upload).encode(), gate_token())
     except StoreUnavailable as error:
-        raise StoreUnavailable(error.problem.rstrip("."), _remedy(addresses) or error.remedy) from None
+        known = "" if error.remedy == TIMED_OUT else _remedy(addresses)
+        raise StoreUnavailable(error.problem.rstrip("."), known or error.remedy) from None
     if not isinstance(answer, dict) or "decision" not in answer:
         raise without_decision(addresses)
     return answer

@@ -124,6 +124,8 @@ def _expect(addresses: Addresses, scope: Scope, pause: str | None, before: bool 
     from gate.cli.http_json import gate_token, post_json
 
     (class_,) = scope.classes
+    if before:  # a gate that hangs takes seconds
+        say(f"asking the gate at {addresses.shown('gate')}")
     upload = f"drill-{secrets.token_hex(6)}"
     body = {"upload_id": upload, "account": {"id": upload, "class": class_}, "media": {"kind": "image"}}
     answer = post_json(f"{addresses.gate}/v1/check", json.dumps(body).encode(), gate_token())

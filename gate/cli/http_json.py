@@ -17,6 +17,9 @@ TIMEOUT_S = 5.0
 _HOW_TO_NAME_IT = (
     "name a gate that runs with --gate or --admin, or the --state directory of the `upload-gate up` that runs it"
 )
+TIMED_OUT = (
+    "its process may be stopped or overloaded, or the network drops what it is sent: look at the gate and its log"
+)
 _SEE_STATUS = (
     "repeat it in a moment; `upload-gate status` says whether Redis answers, and `check` is decided all the same"
 )
@@ -77,6 +80,8 @@ def _exchange(
         answer = connection.getresponse()
         data = answer.read(MAX_ANSWER_BYTES)
     except (OSError, http.client.HTTPException) as error:  # a certificate that is not trusted is a ValueError too
+        if isinstance(error, TimeoutError):
+            raise StoreUnavailable(f"{redact(url)} gave no answer within {timeout_s:g} s", TIMED_OUT) from error
         problem, remedy = _reason(error, parts.scheme == "https")
         raise StoreUnavailable(f"{redact(url)} does not answer: {problem}", remedy or _HOW_TO_NAME_IT) from error
     except ValueError:  # http.client names what it refuses, and that may be the token

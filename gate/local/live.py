@@ -118,16 +118,18 @@ def line(history: History, down: Sequence[str]) -> str:
     if last is None:
         return "waiting for the first figures"
     rates = history.decision_rates()
-    uploads = " ".join(f"{name} {rates[name]:.1f}" for name in VERDICTS if rates.get(name))
+    uploads = " ".join(f"{name} {rates[name]:.1f}" for name in VERDICTS if rates.get(name)) or "none"
     lag = "?" if last.lag is None else f"{last.lag:.0f}"
     score = history.score_rate()
     pauses = ", ".join(f"{pause.id} ({pause.scope})" for pause in _in_force(last)) or "none"
     parts = [
-        f"uploads/s {history.span_text}: {uploads or 'none'}",
+        f"uploads/s {history.span_text}: {'?' if last.decisions is None else uploads}",
         f"scores/s: {'?' if score is None else f'{score:.1f}'}",
         f"lag: {lag}",
         f"pauses: {'unknown' if last.board is None else pauses}",
     ]
+    if last.decisions is None:
+        parts.append("the gate does not answer")
     if not last.redis_answers:
         parts.append("Redis does not answer")
     if last.has_worker and (trouble := _no_scores(history, last)):

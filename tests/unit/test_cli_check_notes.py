@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
 
+from gate.cli import http_json
 from gate.cli import main as cli
 from gate.cli.addresses import Addresses, resolve_addresses
 from gate.cli.check_notes import check_notes
@@ -94,6 +96,22 @@ def test_a_gate_that_does_not_answer_is_started_again_or_named_by_where_its_addr
         assert ended == 1
         assert "does not answer: connection refused. " in err
         assert remedy.format(state=tmp_path) in err
+
+
+def test_a_gate_that_accepts_and_says_nothing_is_not_taken_for_one_that_has_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as frozen:
+        url = f"http://127.0.0.1:{frozen.getsockname()[1]}"
+        (tmp_path / "up.json").write_text(f'{{"gate": "{url}"}}')
+        monkeypatch.setattr(http_json, "post_json", lambda to, *_: http_json.get_json(to, 0.05))
+
+        ended = cli.run(["check", "--account", "a-1", "--state", str(tmp_path)])
+
+    err = " ".join(capsys.readouterr().err.split())
+    assert ended == 1
+    assert f"{url}/v1/check gave no answer within 0.05 s. Its process may be stopped or overloaded" in err
+    assert "start it again" not in err
 
 
 def test_without_any_system_a_check_names_the_command_that_starts_one(

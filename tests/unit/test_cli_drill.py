@@ -110,7 +110,9 @@ def test_a_drill_that_cannot_prove_anything_pauses_nothing(
     code = cli.run(["drill", "--owner", "ann"])
 
     assert code != 0
-    assert why in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert err.startswith("asking the gate at http://")
+    assert why in err
     assert asyncio.run(store.read()).pauses == {}
 
 

@@ -84,7 +84,7 @@ def test_a_cluster_that_is_not_there_is_named_with_what_to_do() -> None:
     assert str(error.value) == (
         f"Kafka at {address} does not return audit records: no connection, or a server "
         "there that does not answer as Kafka does. "
-        "Check that it runs there and is not stopped, and that --kafka or UPLOAD_GATE_KAFKA names the right address"
+        "Check that it runs there and is not stopped, and that --kafka, UPLOAD_GATE_KAFKA or --state names the right system"
     )
 
 

@@ -114,6 +114,8 @@ def test_a_silent_gate_and_worker_are_said_not_hidden() -> None:
 
     assert "the gate does not answer" in shown
     assert "the worker does not answer" in shown
+    assert line(history, []).startswith("uploads/s over 0 s: ? · ")
+    assert "pauses: unknown · the gate does not answer · the worker does not answer" in line(history, [])
 
 
 @pytest.mark.parametrize("answers", [True, False])

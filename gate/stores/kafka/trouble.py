@@ -10,7 +10,7 @@ from aiokafka import errors as kafka
 from gate.errors import AccessRefused, StoreUnavailable, UploadGateError
 
 CHECK_IT: Final = (
-    "check that it runs there and is not stopped, and that --kafka or UPLOAD_GATE_KAFKA names the right address"
+    "check that it runs there and is not stopped, and that --kafka, UPLOAD_GATE_KAFKA or --state names the right system"
 )
 
 NO_ANSWER: Final = "no answer in time"
