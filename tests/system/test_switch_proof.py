@@ -118,7 +118,7 @@ async def test_garbage_in_the_store_is_repaired_by_a_gate_and_a_pause_gets_throu
         assert result.complete
         assert sorted(running.paused()) == ["p-1", "p-2"]
         assert aside == b'{"pauses":'
-        assert "is replaced by revision 1" in running.log.read_text()
+        assert "are replaced by revision 1" in running.log.read_text()
 
 
 async def test_what_was_acknowledged_outlives_a_kill_of_gate_and_redis(tmp_path: Path) -> None:
