@@ -16,6 +16,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from gate.core.make_room import make_room
+
 BOUNDS_US: Final = (100, 250, 500, 1_000, 2_000, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 1_000_000)
 """Upper bounds of the histogram of checks, µs. They include 1 ms and the default deadline of 100 ms."""
 
@@ -172,8 +174,8 @@ class Counts:
     def would_hold(self, pause: str, action: str, reason: str) -> None:
         """Count an upload that a pause in dry run would have held. Counts by pause are kept for the last `MOST_PAUSES`."""
         self.dry_run[action, reason] = self.dry_run.get((action, reason), 0) + 1
-        if pause not in self.dry_run_pauses and len(self.dry_run_pauses) >= MOST_PAUSES:
-            del self.dry_run_pauses[next(iter(self.dry_run_pauses))]
+        if pause not in self.dry_run_pauses:
+            make_room(self.dry_run_pauses, MOST_PAUSES)
         self.dry_run_pauses[pause] = self.dry_run_pauses.get(pause, 0) + 1
 
     def reject(self, reason: str) -> None:

@@ -22,6 +22,7 @@ from gate.core.limits.limit import Limit, Rate, Room
 from gate.core.limits.reservation import Change
 from gate.core.limits.take import ClassLimits, Peek, TakeRequest, TakeResult
 from gate.core.limits.token_lease import Exchange, Exchanged, TokenLease, most_held
+from gate.core.make_room import make_room
 from gate.errors import StoreUnavailable
 from gate.metrics import Counts
 from gate.ports.takes import TakeStore
@@ -169,8 +170,7 @@ class LeasedTakes:
         """Note that a check failed after it got tokens. If the store may have taken for it, they count as used for now."""
         self._settle_one(given, was_used=may_have_run)
         if given is not None and may_have_run and request.attempt:
-            if len(self._unsure) >= MOST_UNSURE:
-                del self._unsure[next(iter(self._unsure))]
+            make_room(self._unsure, MOST_UNSURE)
             self._unsure[request.attempt] = (
                 (given.way, given.way.costs or ()) if isinstance(given, LeasedBatch) else given
             )

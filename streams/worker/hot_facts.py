@@ -19,6 +19,7 @@ from zlib import crc32
 from mode import Service
 
 from gate.core.hot_facts import LONGEST_DAYS, NEWBORN_US, HotKind, SharedFeature
+from gate.core.make_room import make_room
 from gate.errors import StoreUnavailable
 from gate.records.hot_fact import decode_hot_key, encode_hot_fact, encode_hot_key
 from gate.stores.kafka.hot_facts import HotFactProducer
@@ -122,9 +123,8 @@ class HotFactRecords:
     def _note_cold(self, fact: HotFact) -> None:
         self._cold.pop(fact.feature, None)
         if not fact.accounts:
+            make_room(self._cold, MAX_HOT)
             self._cold[fact.feature] = None
-            if len(self._cold) > MAX_HOT:
-                del self._cold[next(iter(self._cold))]
 
     def _written(self, kind: int, hash_: str, fact: HotFact) -> bytes | None:
         today = self._crowd.today

@@ -16,6 +16,7 @@ from typing import Final
 
 import numpy as np
 
+from gate.core.make_room import make_room
 from streams.core.campaigns.mixing import number_of
 from streams.core.models.alphabet import PAD, Alphabet
 from streams.core.models.ngrams import letter_grams
@@ -93,8 +94,7 @@ class CaptionGroups:
         known = self._by_mark
         for key in _keys(marks):
             known.pop(key, None)  # a group that is shown again is the last to make room
-            if len(known) >= self._most:
-                del known[next(iter(known))]
+            make_room(known, self._most)
             known[key] = group
 
 

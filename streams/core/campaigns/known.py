@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
+from gate.core.make_room import make_room
 from streams.core.campaigns.campaign import KIND_OF, NUMBERS, CampaignKind, Feature, Sighting
 from streams.core.crowd import Crowd
 from streams.core.crowd.kinds import NAME_CAMPAIGN
@@ -74,8 +75,7 @@ class KnownCampaigns:
         sighting = self.sightings.pop(feature, None)
         if sighting is None:
             sighting = Sighting(first_us, last_us)
-            if len(self.sightings) >= MAX_SIGHTINGS:
-                del self.sightings[next(iter(self.sightings))]
+            make_room(self.sightings, MAX_SIGHTINGS)
         self.sightings[feature] = sighting  # the last one shown is the last one that makes room
         sighting.extend(first_us, last_us, examples)
         return sighting
@@ -117,8 +117,7 @@ class KnownCampaigns:
             return
         held = self._of_account.get(account)
         if held is None:
-            if len(self._of_account) >= MAX_ACCOUNTS:
-                del self._of_account[next(iter(self._of_account))]
+            make_room(self._of_account, MAX_ACCOUNTS)
             self._of_account[account] = tuple(joined)
         elif new := [feature for feature in joined if feature not in held]:
             self._of_account[account] = _last_of_each_kind((*held, *new))
@@ -160,8 +159,7 @@ class KnownCampaigns:
         if feature == other:
             return feature
         stays, goes = sorted((feature, other))
-        if len(self._same) >= MAX_SAME:
-            del self._same[next(iter(self._same))]
+        make_room(self._same, MAX_SAME)
         self._same[goes] = stays
         self._crowd.move(goes[0], goes[1], stays[1])
         gone = self.sightings.pop(goes, None)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from gate.core.make_room import make_room
 from streams.core.campaigns.mixing import number_of
 from streams.core.models.name_model import checksum, runs_of
 
@@ -35,8 +36,7 @@ class LocalVocabulary:
         for run in dict.fromkeys(runs_of(name)):
             key = checksum(run)
             known = names.pop(key, ())
-            if len(names) >= MAX_RUNS:
-                del names[next(iter(names))]
+            make_room(names, MAX_RUNS)
             if len(known) < WORD_FROM and number not in known:
                 known = (*known, number)
                 if len(known) == WORD_FROM:

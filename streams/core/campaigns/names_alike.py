@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple, TypeVar
 
+from gate.core.make_room import make_room
 from streams.core.campaigns.known import NAMES_VISIBLE
 from streams.core.campaigns.local_vocabulary import LocalVocabulary
 from streams.core.campaigns.mixing import number_of
@@ -225,6 +226,6 @@ def _samples(site: int) -> tuple[int, ...]:
 
 def _keep(kept: dict[K, V], key: K, value: V, most: int | None = None) -> None:
     """Keep the value; of a full table the one that was kept longest ago makes room."""
-    if key not in kept and len(kept) >= (most or MAX_MET):
-        del kept[next(iter(kept))]
+    if key not in kept:
+        make_room(kept, most or MAX_MET)
     kept[key] = value

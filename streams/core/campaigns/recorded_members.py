@@ -8,6 +8,7 @@ Growth: until the first event gives the day by which members age, at most 16,384
 
 from __future__ import annotations
 
+from gate.core.make_room import make_room
 from streams.core.campaigns.campaign import CampaignRecord, Feature
 from streams.core.campaigns.known import MAX_SIGHTINGS, KnownCampaigns
 from streams.core.crowd import Crowd
@@ -30,9 +31,8 @@ class RecordedMembers:
     def hear(self, partition: int, feature: Feature, record: CampaignRecord) -> None:
         """Add the members that the owner of the partition published."""
         if record.members and self.key and record.key == self.key:
+            make_room(self._waiting, MAX_SIGHTINGS)
             self._waiting[partition, feature] = record.members
-            if len(self._waiting) > MAX_SIGHTINGS:
-                del self._waiting[next(iter(self._waiting))]
             self.take_in()
 
     def take_in(self) -> None:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from gate.core.duration import DAY_US
 from gate.core.fields.times import MAX_AHEAD_US
+from gate.core.make_room import make_room
 from streams.core.crowd.account_ids import OF_PROCESS, AccountNumbers
 from streams.core.crowd.around import ManySurroundings, Surroundings
 from streams.core.crowd.days import Days
@@ -228,8 +229,8 @@ class Crowd:
     def publish_all(self, kind: int, value: int) -> None:
         """Publish every partition's count of the feature from now on, however few accounts it has."""
         low = self._without_floor
-        if (kind, value) not in low and len(low) >= MAX_WITHOUT_FLOOR:
-            del low[next(iter(low))]
+        if (kind, value) not in low:
+            make_room(low, MAX_WITHOUT_FLOOR)
         low[kind, value] = None
         for partition, _ in self.members(kind, value):
             if partition in self._changed:

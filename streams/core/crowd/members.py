@@ -72,6 +72,9 @@ def position(row: bytes, who: bytes) -> int:
 
 def first_of(row: bytes, partition: bytes) -> tuple[int, int]:
     """The number of members of the partition (two bytes), and the position of the first."""
+    highs, lows = row[2::SIZE], row[3::SIZE]
+    if highs.count(partition[0]) == len(highs):  # as where there are no more than 256 partitions
+        return lows.count(partition[1]), SIZE * lows.find(partition[1]) if partition[1] in lows else -1
     starts = [at for at in range(0, len(row), SIZE) if row[at + 2 : at + 4] == partition]
     return len(starts), starts[0] if starts else -1
 
