@@ -174,8 +174,7 @@ class Counts:
     def would_hold(self, pause: str, action: str, reason: str) -> None:
         """Count an upload that a pause in dry run would have held. Counts by pause are kept for the last `MOST_PAUSES`."""
         self.dry_run[action, reason] = self.dry_run.get((action, reason), 0) + 1
-        if pause not in self.dry_run_pauses:
-            make_room(self.dry_run_pauses, MOST_PAUSES)
+        make_room(self.dry_run_pauses, pause, MOST_PAUSES)
         self.dry_run_pauses[pause] = self.dry_run_pauses.get(pause, 0) + 1
 
     def reject(self, reason: str) -> None:

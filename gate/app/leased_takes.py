@@ -170,7 +170,7 @@ class LeasedTakes:
         """Note that a check failed after it got tokens. If the store may have taken for it, they count as used for now."""
         self._settle_one(given, was_used=may_have_run)
         if given is not None and may_have_run and request.attempt:
-            make_room(self._unsure, MOST_UNSURE)
+            make_room(self._unsure, request.attempt, MOST_UNSURE)
             self._unsure[request.attempt] = (
                 (given.way, given.way.costs or ()) if isinstance(given, LeasedBatch) else given
             )

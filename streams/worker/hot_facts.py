@@ -123,7 +123,7 @@ class HotFactRecords:
     def _note_cold(self, fact: HotFact) -> None:
         self._cold.pop(fact.feature, None)
         if not fact.accounts:
-            make_room(self._cold, MAX_HOT)
+            make_room(self._cold, fact.feature, MAX_HOT)
             self._cold[fact.feature] = None
 
     def _written(self, kind: int, hash_: str, fact: HotFact) -> bytes | None:

@@ -94,7 +94,7 @@ class CaptionGroups:
         known = self._by_mark
         for key in _keys(marks):
             known.pop(key, None)  # a group that is shown again is the last to make room
-            make_room(known, self._most)
+            make_room(known, key, self._most)
             known[key] = group
 
 

@@ -75,7 +75,7 @@ class KnownCampaigns:
         sighting = self.sightings.pop(feature, None)
         if sighting is None:
             sighting = Sighting(first_us, last_us)
-            make_room(self.sightings, MAX_SIGHTINGS)
+            make_room(self.sightings, feature, MAX_SIGHTINGS)
         self.sightings[feature] = sighting  # the last one shown is the last one that makes room
         sighting.extend(first_us, last_us, examples)
         return sighting
@@ -117,7 +117,7 @@ class KnownCampaigns:
             return
         held = self._of_account.get(account)
         if held is None:
-            make_room(self._of_account, MAX_ACCOUNTS)
+            make_room(self._of_account, account, MAX_ACCOUNTS)
             self._of_account[account] = tuple(joined)
         elif new := [feature for feature in joined if feature not in held]:
             self._of_account[account] = _last_of_each_kind((*held, *new))
@@ -159,7 +159,7 @@ class KnownCampaigns:
         if feature == other:
             return feature
         stays, goes = sorted((feature, other))
-        make_room(self._same, MAX_SAME)
+        make_room(self._same, goes, MAX_SAME)
         self._same[goes] = stays
         self._crowd.move(goes[0], goes[1], stays[1])
         gone = self.sightings.pop(goes, None)

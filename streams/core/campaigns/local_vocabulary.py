@@ -36,7 +36,7 @@ class LocalVocabulary:
         for run in dict.fromkeys(runs_of(name)):
             key = checksum(run)
             known = names.pop(key, ())
-            make_room(names, MAX_RUNS)
+            make_room(names, key, MAX_RUNS)
             if len(known) < WORD_FROM and number not in known:
                 known = (*known, number)
                 if len(known) == WORD_FROM:

@@ -226,6 +226,5 @@ def _samples(site: int) -> tuple[int, ...]:
 
 def _keep(kept: dict[K, V], key: K, value: V, most: int | None = None) -> None:
     """Keep the value; of a full table the one that was kept longest ago makes room."""
-    if key not in kept:
-        make_room(kept, most or MAX_MET)
+    make_room(kept, key, most or MAX_MET)
     kept[key] = value

@@ -31,7 +31,7 @@ class RecordedMembers:
     def hear(self, partition: int, feature: Feature, record: CampaignRecord) -> None:
         """Add the members that the owner of the partition published."""
         if record.members and self.key and record.key == self.key:
-            make_room(self._waiting, MAX_SIGHTINGS)
+            make_room(self._waiting, (partition, feature), MAX_SIGHTINGS)
             self._waiting[partition, feature] = record.members
             self.take_in()
 

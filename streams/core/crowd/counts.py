@@ -229,8 +229,7 @@ class Crowd:
     def publish_all(self, kind: int, value: int) -> None:
         """Publish every partition's count of the feature from now on, however few accounts it has."""
         low = self._without_floor
-        if (kind, value) not in low:
-            make_room(low, MAX_WITHOUT_FLOOR)
+        make_room(low, (kind, value), MAX_WITHOUT_FLOOR)
         low[kind, value] = None
         for partition, _ in self.members(kind, value):
             if partition in self._changed:
