@@ -41,7 +41,6 @@ MOST_UNSURE: Final = 10_000
 Key = tuple[str, str, Rate]
 """A bucket and the rate of the class that takes from it: entity, limit, rate."""
 
-
 Given = tuple[LeasedWay, tuple[int, ...]]
 """The leases that gave tokens to one upload, and how many."""
 
@@ -117,9 +116,9 @@ class LeasedTakes:
         lent = self.give(request)
         if lent is None:
             return await self._takes.take(request)
-        rest, given = lent
+        remaining, given = lent
         try:
-            result = await self._takes.take(rest)
+            result = await self._takes.take(replace(request, class_limits=remaining))
         except Exception as error:
             self._failed(request, given, may_have_run=getattr(error, "may_have_run", False))
             raise
@@ -146,7 +145,8 @@ class LeasedTakes:
         ]
         for n, request in enumerate(requests if alone else ()):
             if request.class_limits in alone and (lent := self.give(request)) is not None:
-                sent[n], given[n] = lent
+                remaining, given[n] = lent
+                sent[n] = replace(request, class_limits=remaining)
         try:
             results = await self._takes.take_many(sent)
         except BaseException:
@@ -204,10 +204,10 @@ class LeasedTakes:
                 peeked = await self._takes.peek(replace(request, class_limits=way.remaining))
         return Peek(peeked.result, rooms)
 
-    def rest_of(self, request: TakeRequest) -> TakeRequest | None:
-        """The request for the store alone, of a check that failed after it got tokens from leases; None if it got none."""
-        given = self._unsure.get(request.attempt)
-        return None if given is None else replace(request, class_limits=given[0].remaining)
+    def rest_of(self, attempt: int) -> ClassLimits | None:
+        """The limits for the store alone, of a check that failed after it got tokens from leases; None if it got none."""
+        given = self._unsure.get(attempt)
+        return None if given is None else given[0].remaining
 
     def never_taken(self, attempt: int) -> None:
         """Take the tokens of a check back into the leases, since the store took nothing for it."""
@@ -320,8 +320,8 @@ class LeasedTakes:
             self._counts.lease_exchanges[outcome] += 1
             self._counts.lease_draws_scarce += us > 0 and isinstance(each, Exchanged) and lease.is_scarce
 
-    def give(self, request: TakeRequest) -> tuple[TakeRequest, Given] | None:
-        """Tokens for the upload from every lease of one way, or from none; and the request that remains for the store."""
+    def give(self, request: TakeRequest) -> tuple[ClassLimits, Given] | None:
+        """Tokens for the upload from every lease of one way, or from none; and the limits that remain for the store."""
         limits = request.class_limits
         leased = self._classes[limits] if limits in self._classes else self._learn(limits)
         if leased is None or not leased.is_on:
@@ -340,7 +340,7 @@ class LeasedTakes:
                     if held_us < lease.low_us:
                         self._wake.set()
                 self._taken["lease"] += 1
-                return replace(request, class_limits=way.remaining), (way, costs)
+                return way.remaining, (way, costs)
         leased.want(request.size, 1)
         self._wake.set()
         self._taken["bucket"] += 1

@@ -8,16 +8,20 @@ account.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from dataclasses import replace as copy_with
 from typing import Any, Final, Protocol, TypeVar
 
 from gate.core.limits.gcra import Refusal
 from gate.core.limits.limit import EntityBuckets, EntityLimits
-from gate.core.limits.take import TakeRequest, TakeResult
+from gate.core.limits.take import ClassLimits, TakeRequest, TakeResult
 from gate.core.policy import OnStoreError, Policy
 from gate.core.standing import Standing
 
 CLOSED_RETRY_US: Final = 5_000_000
 """The retry-after of a limit that refuses because the store is away."""
+MOST_CLASSES: Final = 1_024
+"""Classes whose limits are kept worked out; a pause by risk and a lease make further ones of a class."""
 
 
 class LocalTake(Protocol):
@@ -37,16 +41,16 @@ Given = TypeVar("Given")
 class Leases(Protocol[Given]):
     """The leases of this gate."""
 
-    def give(self, request: TakeRequest) -> tuple[TakeRequest, Given] | None:
-        """Tokens for the upload, and the request for what remains to be taken; None where the leases do not have them."""
+    def give(self, request: TakeRequest) -> tuple[ClassLimits, Given] | None:
+        """Tokens for the upload, and the limits that remain to be taken from; None where the leases do not have them."""
         ...
 
     def settle(self, given: Given, *, was_used: bool) -> None:
         """Note that the upload has used what it was given, or that it has not."""
         ...
 
-    def rest_of(self, request: TakeRequest) -> TakeRequest | None:
-        """The request for the store alone, of a check that failed after it got tokens from leases; None if it got none."""
+    def rest_of(self, attempt: int) -> ClassLimits | None:
+        """The limits for the store alone, of a check that failed after it got tokens from leases; None if it got none."""
         ...
 
 
@@ -63,7 +67,7 @@ class WithoutStore:
         self._local = local(1)
         self._policy: Policy | None = None
         self._modes: Mapping[str, OnStoreError] = {}
-        self._kept: dict[EntityLimits, str | EntityLimits | None] = {}
+        self._local_limits: dict[ClassLimits, _LocalLimits] = {}
 
     @property
     def instances(self) -> int:
@@ -83,20 +87,19 @@ class WithoutStore:
         """
         if policy is not self._policy:
             self._policy, self._modes = policy, {limit.name: limit.on_store_error for limit in policy.limits}
-            self._kept.clear()
+            self._local_limits.clear()
         if standing.override is not None:
             override = standing.override_in_force(now_us)
             if override is not None and override.allow:
                 return TakeResult(standing, True, False, None, (), now_us)
-        request, given = (request, None) if self._leases is None else self._with_leases(self._leases, request)
-        closed, local, known = None, request.buckets, self._kept
-        for buckets in local:
-            limits = buckets.limits
-            if known.get(limits) is not limits:
-                closed, local = self._split(local)
-                break
+        limits, given = request.class_limits, None
+        if self._leases is not None:
+            limits, given = self._with_leases(self._leases, request)
+        left = self._local_limits.get(limits) or self._learn(limits)
+        account, ip, device = request.account, request.ip, request.device
+        closed = left.closed_for(limits.buckets_of(account, ip, device)) if left.closed else None
         if closed is None:
-            refusal, shadow = self._local.take(local, request.size, now_us)
+            refusal, shadow = self._local.take(left.limits.buckets_of(account, ip, device), request.size, now_us)
         else:
             refusal, shadow = Refusal(closed, CLOSED_RETRY_US), ()
         charged = refusal is None
@@ -105,35 +108,49 @@ class WithoutStore:
         return TakeResult(standing, charged, False, refusal, shadow, now_us)
 
     @staticmethod
-    def _with_leases(leases: Leases[Given], request: TakeRequest) -> tuple[TakeRequest, Given | None]:
-        """The request for what does not come from the leases, and what they give now."""
-        rest = leases.rest_of(request)
+    def _with_leases(leases: Leases[Given], request: TakeRequest) -> tuple[ClassLimits, Given | None]:
+        """The limits on what does not come from the leases, and what they give now."""
+        rest = leases.rest_of(request.attempt)
         if rest is not None:
             return rest, None
         given = leases.give(request)
-        return (request, None) if given is None else given
+        return (request.class_limits, None) if given is None else given
 
-    def _split(self, all_of_it: tuple[EntityBuckets, ...]) -> tuple[str | None, tuple[EntityBuckets, ...]]:
-        """The name of a closed limit, if there is one; else the buckets of the local limits."""
-        local: list[EntityBuckets] = []
-        for buckets in all_of_it:
-            limits = buckets.limits
-            kept = self._kept[limits] if limits in self._kept else self._kept_of(limits)
-            if kept is limits:
-                local.append(buckets)
-            elif isinstance(kept, str):
-                return kept, ()
-            elif kept is not None:
-                local.append(EntityBuckets(buckets.entity, kept))
-        return None, tuple(local)
+    def _learn(self, limits: ClassLimits) -> _LocalLimits:
+        """What is left of the limits of a class. Limits of an entity that are all local stay the same object."""
+        if len(self._local_limits) >= MOST_CLASSES:
+            self._local_limits.clear()
+        closed: dict[EntityLimits, str] = {}
 
-    def _kept_of(self, limits: EntityLimits) -> str | EntityLimits | None:
-        """The name of a closed limit, if there is one; else the local limits, None where there are none."""
-        modes = [(limit, self._modes[limit.reserve_of or limit.name]) for limit in limits.limits]
-        closed = (
-            limit.reserve_of or limit.name for limit, mode in modes if mode is OnStoreError.CLOSED and not limit.shadow
+        def local_of(whole: EntityLimits | None) -> EntityLimits | None:
+            if whole is None:
+                return None
+            modes = [(limit, self._modes[limit.reserve_of or limit.name]) for limit in whole.limits]
+            for limit, mode in modes:
+                if mode is OnStoreError.CLOSED and not limit.shadow:
+                    closed.setdefault(whole, limit.reserve_of or limit.name)
+            local = tuple(limit for limit, mode in modes if mode is OnStoreError.LOCAL)
+            return whole if len(local) == len(modes) else EntityLimits(local) if local else None
+
+        shared = [(each.entity, local_of(each.limits)) for each in limits.shared]
+        left = copy_with(
+            limits,
+            account=local_of(limits.account),
+            ip=local_of(limits.ip),
+            device=local_of(limits.device),
+            shared=tuple(EntityBuckets(entity, local) for entity, local in shared if local is not None),
         )
-        local = tuple(limit for limit, mode in modes if mode is OnStoreError.LOCAL)
-        some = (limits if len(local) == len(modes) else EntityLimits(local)) if local else None
-        self._kept[limits] = kept = next(closed, some)
-        return kept
+        self._local_limits[limits] = found = _LocalLimits(left, closed)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class _LocalLimits:
+    """Of the limits of a class those that are local, and the first closed one of each entity that has one."""
+
+    limits: ClassLimits
+    closed: Mapping[EntityLimits, str]
+
+    def closed_for(self, buckets: Sequence[EntityBuckets]) -> str | None:
+        """The name of the closed limit that refuses an upload from these buckets; None if none does."""
+        return next((self.closed[each.limits] for each in buckets if each.limits in self.closed), None)

@@ -270,6 +270,11 @@ def decide(
             strongest = _walk(_STORE_STAGES, strongest, answer, class_, policy)
     if risk is not None and standing.as_of_us != answer.now_us:  # nearly always the two times are equal
         risk = standing.risk_now(answer.now_us)
+    if strongest is _ALLOWED:
+        return Decision(
+            request.upload_id, request.account.id, class_, _ALLOW, _DEFAULT, "allow", None, None, policy.hash, pauses.rev,
+            risk, answer.shadow, degraded, None, not degraded, answer.room, answer.now_us,
+        )  # fmt: skip
     return Decision(
         request.upload_id,
         request.account.id,

@@ -22,10 +22,13 @@ NOTHING_REFUSED: tuple[Refusal | None, tuple[str, ...]] = (None, ())
 MAX_LIMITS = 1_024
 """Limits of entities that are kept worked out; a policy has a few dozen."""
 
-_Row = tuple[str, int, int, Limit | None, int]
-"""A limit's name, the cost of one upload, how much later than now the TAT may be for an upload to fit, both in µs, the limit
-itself where it counts bytes, and how much later than that the TAT may be for an upload to be refused here, in µs: where it
-is yet later, or the limit never refuses, the model knows what follows."""
+_Row = tuple[str, int, int, int]
+"""A limit's name, the cost of one upload, how much later than now the TAT may be for an upload to fit, both in µs, and how
+much later than that the TAT may be for an upload to be refused here, in µs: where it is yet later, or the limit never
+refuses, the model knows what follows."""
+_Rows = tuple[Sequence[Limit] | None, Sequence[_Row] | None]
+"""The limits of the rows if some of them count bytes, and the rows for an upload of no bytes; None where the model must say
+from which an upload takes."""
 
 
 class LocalBuckets:
@@ -37,32 +40,29 @@ class LocalBuckets:
         self._tats: dict[str, dict[str, int]] = {}
         """The TATs of each entity by the names of its limits."""
         self._count = 0
-        self._rows: dict[EntityLimits, tuple[bool, Sequence[_Row] | None]] = {}
-        """Whether some of the limits count bytes, and their rows; None where the model must say from which an upload takes."""
+        self._rows: dict[EntityLimits, _Rows] = {}
 
     def __len__(self) -> int:
         return self._count
 
     def take(self, buckets: Sequence[EntityBuckets], size: int, now_us: int) -> tuple[Refusal | None, tuple[str, ...]]:
         """Take from all buckets or from none, like `gate.core.limits.gcra.take`, by this gate's share of each limit."""
-        looked_at: list[Sequence[_Row]] = []
         before: list[int] = []
         more = longest_us = 0
         refusing = ""
         for each in buckets:
-            by_bytes, rows = self._rows.get(each.limits) or self._rows_of(each.limits)
+            by_size, rows = self._rows.get(each.limits) or self._rows_of(each.limits)
             if rows is None:
-                self._restore(buckets, looked_at, before)
+                self._restore(buckets, before)
                 return self._take_by_the_model(buckets, size, now_us)
-            if by_bytes:
-                rows = [row if row[3] is None else self._row(row[3], size) for row in rows]
-            looked_at.append(rows)
+            if by_size is not None:
+                rows = [self._row(limit, size) for limit in by_size]
             tats = self._tats.get(each.entity)
             if tats is None:
                 if not rows:
                     continue
                 tats = self._tats[each.entity] = {}  # it does not stay empty
-            for name, cost_us, most_us, _, believed_us in rows:
+            for name, cost_us, most_us, believed_us in rows:
                 tat_us = tats.get(name, -1)
                 before.append(tat_us)
                 wait_us = tat_us - now_us
@@ -72,28 +72,27 @@ class LocalBuckets:
                 if wait_us > most_us:
                     wait_us -= most_us
                     if wait_us > believed_us:  # this is rare, and the model several times slower
-                        self._restore(buckets, looked_at, before)
+                        self._restore(buckets, before)
                         return self._take_by_the_model(buckets, size, now_us)
                     if wait_us > longest_us:
                         longest_us, refusing = wait_us, name
                     continue
                 tats[name] = tat_us + cost_us
         if longest_us:
-            self._restore(buckets, looked_at, before)
+            self._restore(buckets, before)
             return Refusal(refusing, longest_us), ()
         self._count += more
         if self._count > self._max_buckets:
             self._forget()
         return NOTHING_REFUSED
 
-    def _restore(
-        self, buckets: Sequence[EntityBuckets], looked_at: Iterable[Sequence[_Row]], before: Iterable[int]
-    ) -> None:
+    def _restore(self, buckets: Sequence[EntityBuckets], before: Iterable[int]) -> None:
         """Set the TATs of the limits that were looked at, in the order of the buckets, back to those of `before`."""
         left = iter(before)
-        for each, rows in zip(buckets, looked_at):  # noqa: B905  (the last ones may not have been looked at)
+        for each in buckets:
+            _, rows = self._rows.get(each.limits) or self._rows_of(each.limits)
             tats = self._tats.get(each.entity, {})
-            for (name, *_), tat_us in zip(rows, left):  # noqa: B905
+            for (name, *_), tat_us in zip(rows or (), left):  # noqa: B905  (the last ones may not have been looked at)
                 if tat_us == -1:
                     tats.pop(name, None)
                 else:
@@ -116,29 +115,23 @@ class LocalBuckets:
             self._forget()
         return answer
 
-    def _rows_of(self, limits: EntityLimits) -> tuple[bool, Sequence[_Row] | None]:
+    def _rows_of(self, limits: EntityLimits) -> _Rows:
         if len(self._rows) >= MAX_LIMITS:
             self._rows.clear()
         names = {limit.name for limit in limits.limits}
         if len(names) < len(limits.limits) or any(limit.reserve_of for limit in limits.limits):
-            self._rows[limits] = False, None
+            self._rows[limits] = None, None
             return self._rows[limits]
-        rows = [
-            self._row(limit, 0)
-            for limit in limits.limits
-            # nothing is in flight here, so such a limit always has room, unless it never has
-            if not (limit.in_flight and limit.rate.burst)
-        ]
-        self._rows[limits] = any(limit.by_bytes for limit in limits.limits), rows
+        # nothing is in flight here, so such a limit always has room, unless it never has
+        looked_at = [limit for limit in limits.limits if not (limit.in_flight and limit.rate.burst)]
+        by_size = looked_at if any(limit.by_bytes for limit in looked_at) else None
+        self._rows[limits] = by_size, [self._row(limit, 0) for limit in looked_at]
         return self._rows[limits]
 
     def _row(self, limit: Limit, size: int) -> _Row:
         cost_us, tolerance_us = self._share(limit, size)
         refuses = not limit.shadow and cost_us <= tolerance_us
-        return (
-            limit.name, cost_us, tolerance_us - cost_us, limit if limit.by_bytes else None,
-            cost_us + GRACE_US if refuses else -1,
-        )  # fmt: skip
+        return limit.name, cost_us, tolerance_us - cost_us, cost_us + GRACE_US if refuses else -1
 
     def _share(self, limit: Limit, size: int) -> tuple[int, int]:
         """The cost of an upload in this gate's share of the limit, and the tolerance, in µs; see `gcra.take_reserved`."""

@@ -413,3 +413,19 @@ async def test_while_the_store_is_away_a_closed_limit_lets_in_exactly_what_the_l
 
     assert [result.charged for result in results] == [True] * 40 + [False] * 10
     assert {result.refusal.limit for result in results if result.refusal} == {"platform.uploads"}
+
+
+async def test_while_the_store_is_away_a_lease_spares_an_upload_only_the_limit_that_it_holds_tokens_of() -> None:
+    store, policy = FailingStore(), a_policy(OnStoreError.CLOSED)
+    rest = replace(policy.limits[0], name="platform.rest", lease=0)
+    gate = LeasedGate(store, store, store.memory, leased_class(PLATFORM, Limit("platform.rest", SLOW)))
+    await gate.upload(*range(40))
+    await gate.renew()
+
+    result = WithoutStore(LocalBuckets, gate.takes).take(
+        replace(policy, limits=(*policy.limits, rest)), gate.request("next"), UNKNOWN, NOW_US
+    )
+
+    assert (uploads(gate.held_us), result.charged) == (40, False)
+    assert result.refusal is not None
+    assert result.refusal.limit == "platform.rest"

@@ -61,6 +61,17 @@ class ClassLimits:
         own = (self.account, self.ip, self.device)
         return (*(limits for limits in own if limits is not None), *(buckets.limits for buckets in self.shared))
 
+    def buckets_of(self, account: str, ip: str | None, device: str | None) -> tuple[EntityBuckets, ...]:
+        """The buckets of every entity that such an upload takes from; network and device as in `TakeRequest`."""
+        found: tuple[EntityBuckets, ...] = ()
+        if self.account is not None:
+            found = (EntityBuckets(f"account:{{{account}}}", self.account),)
+        if ip is not None and self.ip is not None:
+            found += (EntityBuckets(f"ip:{ip}", self.ip),)
+        if device is not None and self.device is not None:
+            found += (EntityBuckets(f"device:{device}", self.device),)
+        return found + self.shared if self.shared else found
+
     def refuse(self, standing: Standing, now_us: int) -> bool:
         """Whether an account of that standing is refused before its buckets are looked at, so that the store takes nothing.
 
@@ -117,15 +128,7 @@ class TakeRequest(msgspec.Struct, frozen=True, gc=False):
     @property
     def buckets(self) -> tuple[EntityBuckets, ...]:
         """The buckets of every entity that this upload takes from."""
-        limits, ip, device = self.class_limits, self.ip, self.device
-        found: tuple[EntityBuckets, ...] = ()
-        if limits.account is not None:
-            found = (EntityBuckets(f"account:{{{self.account}}}", limits.account),)
-        if ip is not None and limits.ip is not None:
-            found += (EntityBuckets(f"ip:{ip}", limits.ip),)
-        if device is not None and limits.device is not None:
-            found += (EntityBuckets(f"device:{device}", limits.device),)
-        return found + limits.shared if limits.shared else found
+        return self.class_limits.buckets_of(self.account, self.ip, self.device)
 
 
 class TakeResult(msgspec.Struct, frozen=True, gc=False):
