@@ -81,6 +81,18 @@ def test_a_pause_that_cannot_be_set_says_why(
     assert "s3cret" not in err
 
 
+@pytest.mark.parametrize(("length", "code"), [("25h", 3), ("10m", 1)])
+def test_the_record_of_a_pause_that_was_not_set_says_which_one_it_was(
+    length: str, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ended = cli.run(["pause", "--class", "new", "--percent", "20", "--for", length, *RAID])
+    capsys.readouterr()
+    assert cli.run(["history"]) == 0
+
+    assert ended == code
+    assert f"stop class new, 20% of accounts, for {length}, reason raid" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
