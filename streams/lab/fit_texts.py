@@ -75,7 +75,9 @@ def fit_texts(
     labelled: Labelled, alphabet: Alphabet, seed: int, progress: Progress = lambda share, what: None
 ) -> TextFit:
     """Fit a model. Raises OperatorError if a class has fewer than 25 labels, or if all rows are one group."""
-    _require_labels(labelled)
+    require_labels(labelled.labels)
+    if len(np.unique(labelled.groups)) < 2:
+        raise OperatorError("all rows belong to one group", "give rows of more than one account, text or family")
     matrix = caption_matrix(labelled.texts, alphabet)
     labels = labelled.labels
     progress(0.1, "read")
@@ -124,16 +126,16 @@ def fold_models(
     return fold_of, models
 
 
-def _require_labels(labelled: Labelled) -> None:
-    positives = int(labelled.labels.sum())
-    for name, count in (("abusive", positives), ("honest", len(labelled.labels) - positives)):
+def require_labels(
+    labels: NDArray[np.int64], what: str = "rows with a text", remedy: str = "give more labelled rows"
+) -> None:
+    """Raises TooFewLabels unless each class has enough labels, 1 abusive and 0 honest, for a fit to `what`."""
+    abusive = int(labels.sum())
+    for name, count in (("abusive", abusive), ("honest", len(labels) - abusive)):
         if count < LEAST_LABELS:
-            raise OperatorError(
-                f"there are {count} {name} rows with a text, and a fit needs at least {LEAST_LABELS} of each class",
-                "give more labelled rows",
+            raise TooFewLabels(
+                f"too few {name} {what}: {count}, and a fit needs at least {LEAST_LABELS} of each class", remedy
             )
-    if len(np.unique(labelled.groups)) < 2:
-        raise OperatorError("all rows belong to one group", "give rows of more than one account, text or family")
 
 
 def caption_matrix(texts: Sequence[str], alphabet: Alphabet) -> Any:
