@@ -18,6 +18,7 @@ import typer
 from typer.core import TyperGroup
 
 from gate.cli.output import CANCELLED, say, say_error, stdout_lost
+from gate.cli.value_errors import explain_errors
 from gate.cli.value_names import name_values
 from gate.errors import OperatorError, UploadGateError, file_problem
 
@@ -72,6 +73,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         command = typer.main.get_command(build(arguments))
         name_values(command)
+        explain_errors(command)
         _require_values(command, arguments)
         command(args=list(arguments), prog_name="upload-gate")
     except UploadGateError as error:

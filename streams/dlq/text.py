@@ -32,8 +32,14 @@ def remedy(reason: str) -> str:
     return REMEDIES.get(reason, OTHER_REASON)
 
 
-def of_reason(reason: str | None) -> str:
-    """How a sentence that there are no letters goes on where `--reason` was given: it corrects a misspelt reason."""
+def selected(reason: str | None, partition: int | None = None, since: str | None = None) -> str:
+    """How a sentence that there are no letters goes on, by the options that were given: it corrects a misspelt reason."""
+    where = "" if partition is None else f" of partition {partition}"
+    when = "" if since is None else f" written since {since}"
+    return f"{where}{when}{_of_reason(reason)}"
+
+
+def _of_reason(reason: str | None) -> str:
     if reason is None:
         return ""
     if reason in REMEDIES:

@@ -479,9 +479,10 @@ def test_an_explained_score_is_the_decayed_one_that_checks_judge_by() -> None:
     day_us = 86_400_000_000
     score = Score("a-1", 0.7, 0.1, 0.8, (), NOON_US, NOON_US, Stamp("e", 3), "card", half_life_us=day_us, base=0.1)
 
-    first, _ = explain.score_lines(score, load_reason_texts(None), NOON_US + day_us)
+    first, nothing, _ = explain.score_lines(score, load_reason_texts(None), NOON_US + day_us)
 
     assert first == "a-1: risk 0.40, decayed from 0.80 since its last event (bot 0.70, scam 0.10)"
+    assert nothing == "  no signal weighs for or against it: this is the risk of every such account"
     assert explain.riskiest_lines([score], load_reason_texts(None), NOON_US + day_us) == ["risk 0.40  a-1"]
 
 
@@ -662,6 +663,24 @@ def test_status_shows_a_restarted_gate_once_and_a_gone_one_with_its_end() -> Non
     (one,) = (line for line in lines if "gate g-1" in line)
     assert "(an earlier process of it stopped without saying so)" in one
     assert any("gate g-2" in line and "SILENT, counts until 10:03:20 +02:00" in line for line in lines)
+
+
+def test_status_fails_unless_each_gate_is_heard_and_obeys() -> None:
+    board = Board({"p-1": PAUSE})
+    obeys = Acknowledgement("g-1", "http://g-1", 7, NOON_US, digest=board_digest(board), on_disk=False)
+    silent = replace(obeys, gate="g-2", acknowledged_at_us=NOON_US - 60_000_000)
+    behind, lifts = replace(obeys, gate="g-3", digest="old"), replace(obeys, gate="g-4", lifted=frozenset(("p-1",)))
+
+    def failed(source: str, *gates: Acknowledgement, unread: tuple[str, ...] = ()) -> str | None:
+        view = status_view.StatusView(source, board, 7, gates, NOON_US, unread_gates=unread)
+        error = status.not_all_obey(view)
+        return None if error is None else error.problem
+
+    assert failed("redis", obeys) is None
+    assert failed("redis", obeys, silent, behind, lifts) == "not every gate is known to obey: g-2, g-3, g-4"
+    assert failed("redis", obeys, unread=("g-5",)) == "not every gate is known to obey: g-5"
+    assert failed("redis") == "no gate is heard"
+    assert failed("gate") == "whether the other gates obey is unknown without Redis and Kafka"
 
 
 def test_the_riskiest_accounts_are_listed_one_a_line_with_what_weighed_most() -> None:

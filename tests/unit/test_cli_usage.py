@@ -81,6 +81,25 @@ def test_a_pause_that_cannot_be_set_says_why(
     assert "s3cret" not in err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("dlq", "list", "--limit", "x"), "'--limit': 'x' is not a whole number"),
+        (("dlq", "list", "--limit", "0"), "'--limit': '0' is less than 1"),
+        (("check", "--bytes", "1.5"), "'--bytes': '1.5' is not a whole number"),
+        (("up", "--port-base", "9" * 30), "'--port-base': '999999999999999999999999999999' is more than 65,531"),
+        (("simulate", "--rate", "{x}"), "'--rate': '{x}' is not a number"),
+        (("status", "-o", "yaml"), "'-o': 'yaml' is not one of 'text', 'json'."),
+    ],
+    ids=" ".join,
+)
+def test_a_value_of_another_kind_is_refused_in_our_own_words(
+    arguments: tuple[str, ...], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(list(arguments)) == 2
+    assert says in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("length", "code"), [("25h", 3), ("10m", 1)])
 def test_the_record_of_a_pause_that_was_not_set_says_which_one_it_was(
     length: str, code: int, capsys: pytest.CaptureFixture[str]
