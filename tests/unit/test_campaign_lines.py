@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import pytest
 
 from gate.cli import main as cli
-from streams.campaign_commands import as_line, as_lines
+from streams.cli.campaigns import as_line, as_lines
+from streams.cli.dlq.letters import shown_lines
 from streams.core.campaigns.campaign import CampaignKind
 from streams.core.campaigns.catalogue import Campaign
-from streams.dlq.letters import shown_lines
 from streams.worker.dead_letters import DeadLetterBody, FoundLetter, ListedLetter, Origin
 
 NOON_US = 1_795_435_200_000_000

@@ -15,8 +15,8 @@ from gate.cli.pause_text import local_time
 from gate.cli.with_kafka import cluster_of_command, with_kafka
 from gate.core.duration import parse_duration_us
 from gate.errors import SettingInvalid
-from streams.dlq.options import PartitionFlag, ReasonFlag
-from streams.dlq.text import selected
+from streams.cli.dlq.options import PartitionFlag, ReasonFlag
+from streams.cli.dlq.text import selected
 
 if TYPE_CHECKING:
     from streams.worker.replay_letters import ReplayCounts
