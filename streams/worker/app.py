@@ -44,7 +44,7 @@ from streams.worker.metrics import WorkerMetrics, serve_metrics
 from streams.worker.models_in_use import models_line, models_of
 from streams.worker.monitor import RebalanceMonitor
 from streams.worker.one_cluster import OneCluster
-from streams.worker.one_filler import OneFiller
+from streams.worker.one_group import OneGroup
 from streams.worker.outage import ClientNoise, Outage
 from streams.worker.pages import Pages, declare_pages
 from streams.worker.settings import LOOPBACK, WorkerSettings, read_worker_settings
@@ -149,8 +149,8 @@ def build(settings: WorkerSettings, registry: CollectorRegistry, step: Callable[
         captions=models.caption_reader(alphabet), campaigns=campaigns, links=models.link_reader(alphabet, web),
     )  # fmt: skip
     declare_agents(app, fetches, folding.work, settings.partitions, metrics.agents.track_inprogress)
-    filler = OneFiller(store, where.group, where.topics.scores.name, lambda: cluster.known, settings.redis_prefix)
-    declare_timers(app, Upkeep(partitions, app.intake, kafka, metrics, monitor, cluster, filler))
+    one_group = OneGroup(store, where.group, where.topics.scores.name, lambda: cluster.known, settings.redis_prefix)
+    declare_timers(app, Upkeep(partitions, app.intake, kafka, metrics, monitor, cluster, one_group))
     if settings.web_port:
         app.serves_pages = True
         declare_pages(app, Pages(partitions, crowd, scorecard, campaigns))

@@ -22,7 +22,7 @@ from streams.worker.commit import Hooks, Misplaced, Owner, Where, kind_of
 from streams.worker.continuity import LogChange
 from streams.worker.lag import ACT_WITHIN_RECORDS, acts
 from streams.worker.metrics import WorkerMetrics
-from streams.worker.one_filler import OneFiller
+from streams.worker.one_group import OneGroup
 from streams.worker.outage import Outage
 from streams.worker.partition import Event, Partition, State
 from streams.worker.refusals import refused
@@ -164,16 +164,16 @@ class Partitions:
         for partition in self._all.values():
             partition.on(Event.TOPIC_CHANGED, Misplaced(f"{topic} is another topic now"))
 
-    async def catch_up_redis(self, filler: OneFiller | None = None) -> None:
+    async def catch_up_redis(self, one_group: OneGroup | None = None) -> None:
         """Write the scores that Redis lacks, once. Logs if Redis is away, was emptied or is back. Raises KafkaError.
 
-        Where `filler` knows of another group that fills this Redis, the marks say nothing and are not compared.
+        Where `one_group` knows of another group that fills this Redis, the marks say nothing and are not compared.
         """
         if self._store is None:
             return
         owners = [p.owner for p in self._all.values() if p.owner is not None and p.state is not State.SETTLING]
         try:
-            await within(PUT_WITHIN_S, self._compare_marks(self._store, owners, filler))
+            await within(PUT_WITHIN_S, self._compare_marks(self._store, owners, one_group))
             behind = [owner.redis for owner in owners if owner.redis.missing_from is not None]
             done = [await redis.catch_up(self.where.bootstrap, self.where.topics.scores.name) for redis in behind]
         except (StoreUnavailable, TimeoutError) as error:
@@ -182,9 +182,9 @@ class Partitions:
         if all(done):
             self._redis.up()
 
-    async def _compare_marks(self, store: ScoreMirror, owners: Sequence[Owner], filler: OneFiller | None) -> None:
+    async def _compare_marks(self, store: ScoreMirror, owners: Sequence[Owner], one_group: OneGroup | None) -> None:
         """Check by the marks whether Redis has lost scores, and whether it answers again. Raises StoreUnavailable."""
-        if filler is not None and not filler.alone:
+        if one_group is not None and not one_group.alone:
             owners = ()
         prefix = f"{self.where.topics.scores.name}:"
         offered = {f"{prefix}{owner.partition}": owner.redis.mark() for owner in owners}

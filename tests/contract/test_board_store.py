@@ -168,6 +168,34 @@ async def test_two_processes_of_one_name_are_kept_apart(store: BoardStore) -> No
     assert [(said.boot, said.rev) for said in gates.acknowledgements] == [("b-1", 1), ("b-2", 3)]
 
 
+async def test_gates_are_counted_by_process_and_one_alone_can_be_read(store: BoardStore) -> None:
+    twins = [Acknowledgement("gate a", "http://a", 1, 0, boot=boot) for boot in ("b-1", "b-2")]
+    for said in (*twins, Acknowledgement("gate-b", "http://b", 1, 0)):
+        await store.acknowledge(said)
+
+    assert await store.count_gates(60 * SECOND_US) == 3
+    assert [said.boot for said in (await store.gates(60 * SECOND_US, "gate a b-2")).acknowledgements] == ["b-2"]
+
+
+async def test_gates_that_stopped_ended_or_lie_in_the_future_are_not_counted(
+    redis_board: RedisBoardStore, redis_url: str
+) -> None:
+    seconds_ago = {"here b": 0, "late b": 4, "left b": 4, "again b-1": 4, "again b-2": 0, "gone b": 90, "ahead b": -90}
+    now_us = await redis_board.now_us()
+    line = Line(redis_url)
+    for process, ago in seconds_ago.items():
+        name, _, boot = process.partition(" ")
+        said = Acknowledgement(name, "http://a", 1, 0, boot=boot, left=name == "left")
+        await redis_board.acknowledge(said)
+        at = b"%d" % (now_us - ago * SECOND_US)
+        await line.execute(b"ZADD", redis_board._gate_keys[0], at, process.encode(), within_s=5.0)
+    await line.close()
+
+    live = (await redis_board.gates(60 * SECOND_US)).live(60 * SECOND_US)
+    assert [said.process for said in live] == ["again b-2", "here b", "late b"]
+    assert await redis_board.count_gates(60 * SECOND_US) == 3
+
+
 async def test_a_gate_process_is_forgotten_alone_and_comes_back_with_its_next_acknowledgement(
     store: BoardStore,
 ) -> None:

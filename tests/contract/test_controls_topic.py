@@ -327,7 +327,7 @@ async def test_no_pause_is_forgotten_by_the_clock_of_a_broker_that_was_ahead_for
     await store._heard([])
 
     assert set(store.known.pauses) == {"p-1"}
-    assert [one.gate for one in store._heard_within(3_000_000).acknowledgements] == ["g"]
+    assert [one.gate for one in (await store._heard_within(3_000_000)).acknowledgements] == ["g"]
 
 
 async def test_no_pause_is_forgotten_by_the_clock_of_a_broker_that_gates_do_not_judge_by() -> None:
