@@ -43,6 +43,8 @@ EVERY_S: Final = 0.2
 SAY_AGAIN_S: Final = 600.0
 NEXT_TURN_S: Final = 0.02
 TOLD_A_TURN: Final = 1_000
+TRY_AGAIN_S: Final = 2.0
+"""Pause after a write that failed. The producer of Kafka connects anew for each."""
 _KINDS: Final = {IP: HotKind.NETWORK, DEVICE: HotKind.DEVICE}
 _NUMBERS: Final = {kind: number for number, kind in _KINDS.items()}
 
@@ -180,8 +182,20 @@ def _owner(feature: str, partitions: int) -> int:
     return crc32(feature.encode()) % partitions
 
 
+class _Place:
+    """Where records are written, those that wait for it, and until when it is given a pause (seconds of the clock)."""
+
+    __slots__ = ("pause_until", "pending", "writes")
+
+    def __init__(self, writes: Writes) -> None:
+        self.writes = writes
+        self.pending: dict[bytes, bytes | None] = {}
+        self.pause_until = 0.0
+
+
 class HotFactPublisher(Service):
-    """Writes the records of all makers to every place that answers. `close` is called at the end.
+    """Writes the records of all makers to every place that answers. `close` is called at the end. A place where a write failed
+    is tried again after a pause.
 
     A worker owns the partitions `mine` of `partitions`. A record of another partition that could not be written is kept until the
     partition is this worker's again; the makers then replace what is no longer true of it.
@@ -195,44 +209,45 @@ class HotFactPublisher(Service):
         places: Sequence[Writes],
         close: Callable[[], Any],
         failed: Callable[[StoreUnavailable], None] = lambda error: None,
+        clock: Callable[[], float] = time.monotonic,
         **options: Any,
     ) -> None:
-        """`failed` gets every error of a write."""
+        """`failed` gets every error of a write; `clock` returns seconds."""
         super().__init__(**options)
         self._records = records
         self._mine = mine
         self._partitions = partitions
-        self._places = places
+        self._places = list(map(_Place, places))
         self._close = close
         self._failed = failed
-        self._pending: list[dict[bytes, bytes | None]] = [{} for _ in places]
+        self._clock = clock
         self._again_at = 0.0
 
     async def publish(self) -> None:
         """Write the changes since the last call. Never raises because a server is away."""
-        now = time.monotonic()
+        now = self._clock()
         again = now >= self._again_at
         if again:
             self._again_at = now + SAY_AGAIN_S
         mine = self._mine()
         for records in self._records:
             changes = records.changes(mine, again)
-            for pending in self._pending:
-                pending.update(changes)
-        writes = (self._write(place, pending, mine) for place, pending in zip(self._places, self._pending, strict=True))
-        await asyncio.gather(*writes)
+            for place in self._places:
+                place.pending.update(changes)
+        await asyncio.gather(*(self._write(place, mine) for place in self._places if now >= place.pause_until))
 
-    async def _write(self, place: Writes, pending: dict[bytes, bytes | None], mine: Collection[int]) -> None:
-        records = [each for each in pending.items() if partition_of(each[0], self._partitions) in mine]
+    async def _write(self, place: _Place, mine: Collection[int]) -> None:
+        records = [each for each in place.pending.items() if partition_of(each[0], self._partitions) in mine]
         if not records:
             return
         try:
-            await place.send(records)
+            await place.writes.send(records)
         except StoreUnavailable as error:  # pending records wait
+            place.pause_until = self._clock() + TRY_AGAIN_S
             self._failed(error)
             return
         for key, _ in records:
-            del pending[key]
+            del place.pending[key]
 
     @Service.task
     async def _publish(self) -> None:

@@ -136,6 +136,20 @@ def test_what_is_heard_of_other_partitions_counts_too() -> None:
     assert not one.backfill.waiting(0)
 
 
+def test_nobodys_turn_comes_before_what_their_scores_need_was_looked_at() -> None:
+    early, crowd = [True], Crowd()
+    backfill = Backfill(crowd, is_early=lambda: early[0])
+    one = Partition(0, crowd, backfill)
+    one.batch(upload(0, "a"))
+
+    before = scored(one.batch(upload(1, "b"))), backfill.waiting(0)
+    early[0] = False
+
+    assert before == (["b"], 0)
+    assert backfill.waiting(0) == 2
+    assert scored(one.turn()) == ["a", "b"]
+
+
 def test_each_partition_has_its_own_accounts_scored() -> None:
     crowd = Crowd()
     backfill = Backfill(crowd)
