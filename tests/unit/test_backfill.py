@@ -127,9 +127,9 @@ def test_an_account_that_showed_it_again_is_not_scored_for_that() -> None:
 def test_what_is_heard_of_other_partitions_counts_too() -> None:
     one = Partition()
     one.batch(upload(0, "a"), upload(1, "b"))
-    (feature,) = [f for f in one.crowd.all_shared() if f[0] == DEVICE]
+    (device,) = one.crowd.values_of(DEVICE)
 
-    one.crowd.hear(3, name(*feature), 20)
+    one.crowd.hear(3, name(DEVICE, device), 20)
 
     assert one.backfill.waiting(0)
     assert sorted(scored(one.turn())) == ["a", "b"]
@@ -150,7 +150,7 @@ def test_a_score_made_again_wins_over_every_earlier_one_and_over_no_later_one() 
     one = Partition()
     (first,) = one.batch(upload(0, "a")).scores
     again = next(s for s in one.batch(upload(1, "b")).scores if s.score.account == "a").score.stamp
-    one.crowd.hear(3, name(*next(f for f in one.crowd.all_shared() if f[0] == DEVICE)), 30)
+    one.crowd.hear(3, name(DEVICE, *one.crowd.values_of(DEVICE)), 30)
 
     turn = {score.account: score.stamp for score, _ in one.turn().scores}
 

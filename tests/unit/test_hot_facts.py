@@ -385,6 +385,24 @@ def test_a_worker_that_gets_a_partition_tells_all_that_is_its_own_now() -> None:
     assert (len(taken_over), len(nothing), len(again)) == (20, 0, 20)
 
 
+def test_all_are_told_again_in_calls_of_bounded_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hot_facts, "TOLD_A_TURN", 3)
+    records = HotFactRecords(farms(20), load_scorecard(None), 4)
+
+    rounds = []
+    for mine, again in (([0, 1], False), (range(4), False), (range(4), True)):
+        calls = [records.changes(mine, again)]
+        while records.has_more:
+            calls.append(records.changes(mine))
+        rounds.append(calls)
+
+    assert all(len(calls) == 7 and max(map(len, calls)) <= 3 for calls in rounds)
+    some, taken_over, once_more = ([record for call in calls for record in call] for calls in rounds)
+    assert len(dict(taken_over)) == len(taken_over) == 20
+    assert dict(taken_over) == dict(once_more)
+    assert dict(some).items() < dict(taken_over).items()
+
+
 def test_a_worker_publishes_farms_it_has_heard_of_only_after_its_first_event() -> None:
     before, crowd = farms(20), Crowd()
     for partition in range(4):
