@@ -110,12 +110,15 @@ def build(settings: WorkerSettings, registry: CollectorRegistry, step: Callable[
     crowd = Crowd(numbers=account_numbers(settings.salt))
     alphabet, web = build_alphabet(), load_web_links()
     campaigns = models.campaigns(crowd, alphabet, web)
-    backfill = Backfill(crowd, passes_over=campaigns.passes_over, is_here=lambda number: partitions.has(number))
+    backfill = Backfill(
+        crowd, passes_over=campaigns.passes_over, is_here=lambda number: partitions.has(number), is_early=campaigns.look
+    )
     scoring = f"{scorecard.hash}/{VERSION}/{models.hash}" if models.hash else f"{scorecard.hash}/{VERSION}"
     partitions = Partitions(
         where, store, metrics, kafka, redis, crowd.give_back, scoring, settings.forget_after_us, backfill.waiting,
         backfill.give_back, lambda: crowd.has_heard_stored and campaigns.has_heard_stored, settings.act_within_records,
         lambda accounts: backfill.remember(accounts, list(map(crowd.numbers.of, accounts))),
+        campaigns.look,
     )  # fmt: skip
     app = App(
         settings.group,

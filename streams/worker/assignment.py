@@ -68,12 +68,14 @@ class Partitions:
         knows_others: Callable[[], bool] = lambda: True,
         act_within_records: int = ACT_WITHIN_RECORDS,
         remember: Callable[[Sequence[str]], None] = lambda accounts: None,
+        look: Callable[[], bool] = lambda: False,
     ) -> None:
         """`give_back` gets crowd counts that were taken and not committed, `wait_again` the accounts that were scored
         without an event and not committed; for `scoring`, `forget_after_us` and `waiting` see `commit.Owner`.
 
         Accounts are scored again, without an event, only while the worker `knows_others`, the counts of all partitions, and
         their partition is no more than `act_within_records` behind. `remember` gets the accounts of a partition that opens.
+        `look` takes in some of what was heard of other partitions, and says whether there is more.
         """
         self.where = where
         self._give_back = give_back
@@ -84,6 +86,7 @@ class Partitions:
         self._knows_others = knows_others
         self._act_within_records = act_within_records
         self._remember = remember
+        self._look = look
         self.wake = asyncio.Event()
         self._store = store
         self._metrics = metrics
@@ -248,6 +251,8 @@ class Partitions:
             async with asyncio.timeout(HEAR_WITHIN_S):
                 while states and not self._knows_others():
                     await asyncio.sleep(HEAR_AGAIN_S)
+                while states and self._look():
+                    await asyncio.sleep(0)
         latest = list(islice(reversed(states), MOST_REMEMBERED))
         for at in range(0, len(latest), REMEMBERED_A_TURN):
             self._remember(latest[at : at + REMEMBERED_A_TURN])

@@ -30,7 +30,7 @@ from aiokafka.errors import (
 
 from gate.errors import StoreUnavailable, UploadGateError
 from gate.records.topics import Topics
-from gate.stores.kafka.client import connected, send_packed
+from gate.stores.kafka.client import connected, send_packed, stopped
 from gate.stores.kafka.topic_settings import compare_partitions
 from gate.stores.kafka.topics import group_offset, shapes
 from streams.pipeline.effects import Effects, Scores, States, merged
@@ -253,16 +253,8 @@ class Owner:
             self._hooks.not_committed(self, not_committed)
         producer, self._producer = self._producer, None
         if producer is not None:
-            try:
-                await producer.stop()
-            except (
-                ResultUnknown,
-                KafkaError,
-                OSError,
-                TimeoutError,
-            ):  # the request under way has failed, and no caller waits for it
-                with contextlib.suppress(KafkaError, OSError, TimeoutError):
-                    await producer.client.close()
+            with contextlib.suppress(ResultUnknown):  # the request under way has failed, and no caller waits for it
+                await stopped(producer)
 
     async def act(self, effects: Effects, handed_over: float) -> None:
         """Write `effects`, which were just folded. Returns as soon as the next batch may be folded.
