@@ -50,7 +50,7 @@ def test_an_unknown_word_weighs_nothing_where_its_number_tells_nothing() -> None
     assert np.median(model.table) == 0
 
 
-def test_a_richer_form_is_taken_where_it_lowers_the_loss_by_a_hundredth() -> None:
+def test_a_richer_form_is_taken_where_it_lowers_the_loss_by_three_hundredths() -> None:
     assert worth_taking([0.5, 0.498, 0.497]) == SIMPLE
     assert worth_taking([0.5, 0.48, 0.478]) == SHARED
     assert worth_taking([0.5, 0.498, 0.48]) == BY_ODDS
