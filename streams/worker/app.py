@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
@@ -107,7 +108,7 @@ def build(settings: WorkerSettings, registry: CollectorRegistry, step: Callable[
     store = None if settings.redis is None else RedisScoreStore(settings.redis, prefix=settings.redis_prefix)
     models = models_of(settings)
     scorecard = models.scorecard
-    crowd = Crowd(numbers=account_numbers(settings.salt))
+    crowd = Crowd(numbers=account_numbers(settings.salt), clock_us=lambda: time.time_ns() // 1_000)
     alphabet, web = build_alphabet(), load_web_links()
     campaigns = models.campaigns(crowd, alphabet, web)
     backfill = Backfill(

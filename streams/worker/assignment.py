@@ -179,6 +179,10 @@ class Partitions:
         except (StoreUnavailable, TimeoutError) as error:
             self._redis.down(str(error) or "no answer in time")
             return
+        if recovered := [owner.partition for owner in owners if owner.redis.take_recovered()]:
+            log.info(
+                "Redis lacked the last scores of partitions %s, which changed hands: they were written again", recovered
+            )
         if all(done):
             self._redis.up()
 
@@ -195,12 +199,8 @@ class Partitions:
             for name in (f"{prefix}{owner.partition}",)
             if owner.redis.compare_mark(found[name], offered[name], owner.uncommitted)
         ]
-        # a worker that was killed wrote its last mark up to a second before its last scores
+        # `catch_up_redis` says what an earlier owner left behind
         resumed = [n for n in lost if offered[f"{prefix}{n}"][0] == UNKNOWN_MARK and found[f"{prefix}{n}"]]
-        if resumed:
-            log.info(
-                "Redis may lack the last scores of partitions %s, which changed hands: they are written again", resumed
-            )
         if emptied := [n for n in lost if n not in resumed]:
             log.warning("Redis lacks scores that it had, of partitions %s: they are written again", emptied)
         if self._redis.is_down:

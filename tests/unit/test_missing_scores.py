@@ -101,3 +101,33 @@ def test_a_mark_at_the_end_of_the_scores_topic_says_that_redis_lacks_nothing() -
 
     assert not redis.compare_mark("40", redis.mark(), 0)
     assert redis.missing_from is None
+
+
+@pytest.mark.parametrize("fetches", [[], [[scored("a", 1), scored("b", 2)]]], ids=["an aborted transaction", "scores"])
+async def test_only_scores_that_an_earlier_owner_left_behind_its_mark_are_said_to_be_recovered(
+    monkeypatch: pytest.MonkeyPatch, fetches: list[list[Any]]
+) -> None:
+    topic, store = Topic(fetches), MemoryAccountStore(Clock())
+    topic.end = 15
+    monkeypatch.setattr(scores_to_redis, "PartitionReader", topic)
+    scores = ScoresToRedis(store, Outage("Redis", lambda up: None), 0)
+    scores.reopen(None, 15)
+
+    is_behind = scores.compare_mark("10", scores.mark(), 0)
+    is_done = await scores.catch_up("127.0.0.1:1", "scores")
+
+    assert is_behind
+    assert is_done
+    assert [scores.take_recovered() for _ in range(2)] == [sum(map(len, fetches)), 0]
+
+
+async def test_what_an_emptied_redis_lacks_is_not_said_to_be_recovered(monkeypatch: pytest.MonkeyPatch) -> None:
+    topic, store = Topic([[scored("a", 1)]]), MemoryAccountStore(Clock())
+    monkeypatch.setattr(scores_to_redis, "PartitionReader", topic)
+    scores = ScoresToRedis(store, Outage("Redis", lambda up: None), 0)
+    scores.reopen(None, 1)
+
+    assert scores.compare_mark("", scores.mark(), 0)
+    assert await scores.catch_up("127.0.0.1:1", "scores")
+
+    assert scores.take_recovered() == 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 
@@ -14,7 +14,7 @@ from gate.core.fields.times import MAX_AHEAD_US
 from gate.core.make_room import make_room
 from streams.core.crowd.account_ids import OF_PROCESS, AccountNumbers
 from streams.core.crowd.around import ManySurroundings, Surroundings
-from streams.core.crowd.days import Days
+from streams.core.crowd.days import Days, without_clock
 from streams.core.crowd.kinds import CONTENT, DEVICE, HOST, IP, KINDS, Kind
 from streams.core.crowd.members import (
     ESTABLISHED,
@@ -54,14 +54,18 @@ Owned = tuple[NDArray[np.uint64], NDArray[np.int64]]
 class Crowd:
     """All partitions' counts as one worker knows them. Mutable, in memory, used by one thread.
 
-    `floor` stands in place of each kind's own. All accounts are numbered by `numbers`.
+    `floor` stands in place of each kind's own. All accounts are numbered by `numbers`. For `clock_us` see `Days`.
     """
 
     def __init__(
-        self, floor: int | None = None, kinds: Mapping[int, Kind] = KINDS, numbers: AccountNumbers = OF_PROCESS
+        self,
+        floor: int | None = None,
+        kinds: Mapping[int, Kind] = KINDS,
+        numbers: AccountNumbers = OF_PROCESS,
+        clock_us: Callable[[], int] = without_clock,
     ) -> None:
         self.numbers = numbers
-        self._days = Days()
+        self._days = Days(clock_us)
         self._from_us, self._until_us = 0, 0
         """The open day, whose events need no further thought about time."""
         self._today_bits = 0
@@ -155,15 +159,8 @@ class Crowd:
         c = contents.most(content) if content else 0
         d = hosts.most(host) if host else 0
         return Surroundings(
-            a >> ACCOUNTS,
-            b >> ACCOUNTS,
-            c >> ACCOUNTS,
-            d >> ACCOUNTS,
-            a & OF_THEM,
-            b & OF_THEM,
-            c & OF_THEM,
-            d & OF_THEM,
-        )
+            a >> ACCOUNTS, b >> ACCOUNTS, c >> ACCOUNTS, d >> ACCOUNTS, a & OF_THEM, b & OF_THEM, c & OF_THEM, d & OF_THEM
+        )  # fmt: skip
 
     def around_batch(
         self, ips: Owned, devices: Owned, contents: Sequence[int], hosts: Sequence[int]
