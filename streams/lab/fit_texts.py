@@ -74,7 +74,7 @@ def fit_texts(
     rows = _author_weights(labelled.authors)
     groups, alone = labelled.groups, np.arange(len(labels))
     by_form = {
-        form: _held_out(matrix, labels, rows, groups, seed, form, _part(progress, 0.1 + 0.2 * number, 0.2, "by groups"))
+        form: _held_out(matrix, labels, rows, groups, seed, form, _part(progress, 0.1 + 0.3 * number, 0.3, "by groups"))
         for number, form in enumerate(FORMS)
     }
     form = worth_taking([_loss(values, labels) for values in by_form.values()])

@@ -1,8 +1,9 @@
-"""The regression of a caption fit takes a richer form where groups that it did not see bear it out, and only there."""
+"""The regression of a caption fit takes the rich form where groups that it did not see bear it out, and only there."""
 
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from streams.lab.fit_texts import Labelled, caption_matrix, fit_texts
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 COUNT = 200
 ALONE = np.arange(COUNT)
-SIMPLE, SHARED, BY_ODDS = FORMS
+SIMPLE, RICH = FORMS
 
 
 def made_up(words: int, rng: random.Random) -> str:
@@ -38,7 +39,7 @@ def test_new_words_are_told_apart_by_their_number_where_it_tells_abuse() -> None
 
     model = fit_texts(Labelled(texts, labels, ALONE, ALONE), alphabet, 1).model
 
-    assert auc_of(labels_of_others, caption_log_odds(model, alphabet, others)) > 0.85
+    assert auc_of(labels_of_others, caption_log_odds(model, alphabet, others)) > 0.8
     assert np.median(model.table) > 0
 
 
@@ -50,11 +51,10 @@ def test_an_unknown_word_weighs_nothing_where_its_number_tells_nothing() -> None
     assert np.median(model.table) == 0
 
 
-def test_a_richer_form_is_taken_where_it_lowers_the_loss_by_three_hundredths() -> None:
-    assert worth_taking([0.5, 0.498, 0.497]) == SIMPLE
-    assert worth_taking([0.5, 0.48, 0.478]) == SHARED
-    assert worth_taking([0.5, 0.498, 0.48]) == BY_ODDS
-    assert worth_taking([0.5, 0.4, 0.3]) == BY_ODDS
+def test_the_rich_form_is_taken_where_it_lowers_the_loss_by_a_fiftieth() -> None:
+    assert worth_taking([0.5, 0.51]) == SIMPLE
+    assert worth_taking([0.5, 0.495]) == SIMPLE
+    assert worth_taking([0.5, 0.485]) == RICH
 
 
 def test_a_word_of_one_class_weighs_more_by_log_odds_than_a_word_of_both() -> None:
@@ -64,7 +64,7 @@ def test_a_word_of_one_class_weighs_more_by_log_odds_than_a_word_of_both() -> No
     matrix = caption_matrix([*texts, "coin", "moon"], build_alphabet())
     rows = np.ones(COUNT)
 
-    plain, by_odds = (learn(matrix[:COUNT], labels, rows, form)[0] for form in (SHARED, BY_ODDS))
+    plain, by_odds = (learn(matrix[:COUNT], labels, rows, form)[0] for form in (replace(RICH, by_odds=0.0), RICH))
 
     coin, moon = abs(values_of(matrix[COUNT:], plain, 0.0))
     coin_by_odds, moon_by_odds = abs(values_of(matrix[COUNT:], by_odds, 0.0))
