@@ -174,15 +174,17 @@ class Partitions:
         owners = [p.owner for p in self._all.values() if p.owner is not None and p.state is not State.SETTLING]
         try:
             await within(PUT_WITHIN_S, self._compare_marks(self._store, owners, one_group))
-            behind = [owner.redis for owner in owners if owner.redis.missing_from is not None]
-            done = [await redis.catch_up(self.where.bootstrap, self.where.topics.scores.name) for redis in behind]
+            behind = [owner for owner in owners if owner.redis.missing_from is not None]
+            done = [await owner.redis.catch_up(self.where.bootstrap, self.where.topics.scores.name) for owner in behind]
+            if any(done):  # an owner that does not live until the next call would leave its successor the same work
+                await within(PUT_WITHIN_S, self._compare_marks(self._store, behind, one_group))
         except (StoreUnavailable, TimeoutError) as error:
             self._redis.down(str(error) or "no answer in time")
             return
-        if recovered := [owner.partition for owner in owners if owner.redis.take_recovered()]:
-            log.info(
-                "Redis lacked the last scores of partitions %s, which changed hands: they were written again", recovered
-            )
+        recovered = {owner.partition: owner.redis.take_recovered() for owner in owners}
+        if any(recovered.values()):
+            said = "Redis lacked scores of partitions %s when they changed hands: %d were written again"
+            log.info(said, [number for number, scores in recovered.items() if scores], sum(recovered.values()))
         if all(done):
             self._redis.up()
 
@@ -199,9 +201,8 @@ class Partitions:
             for name in (f"{prefix}{owner.partition}",)
             if owner.redis.compare_mark(found[name], offered[name], owner.uncommitted)
         ]
-        # `catch_up_redis` says what an earlier owner left behind
-        resumed = [n for n in lost if offered[f"{prefix}{n}"][0] == UNKNOWN_MARK and found[f"{prefix}{n}"]]
-        if emptied := [n for n in lost if n not in resumed]:
+        # of partitions that changed hands, `catch_up_redis` says what was missing
+        if emptied := [n for n in lost if offered[f"{prefix}{n}"][0] != UNKNOWN_MARK]:
             log.warning("Redis lacks scores that it had, of partitions %s: they are written again", emptied)
         if self._redis.is_down:
             await store.scores(("-",))

@@ -113,15 +113,15 @@ class ScoresToRedis:
         filled_to = int(found) if is_mark else 0
         if self._store is None or filled_to >= int(following):
             return False
-        self._has_resumed = expected == UNKNOWN_MARK and bool(found)
+        self._has_resumed = expected == UNKNOWN_MARK
         self.missing_from = filled_to if self.missing_from is None else min(self.missing_from, filled_to)
         self._missing_to = self._end
         self._in_doubt = uncommitted
         return True
 
     def take_recovered(self) -> int:
-        """How many scores were written again since the last call because the mark was that of an earlier owner, who may have been
-        killed up to a second after it. None where the topic has only an aborted transaction behind the mark."""
+        """How many scores were written again since the last call because an earlier owner left an older mark, or none: one that
+        is killed wrote its last mark up to a second before. None if the topic has only aborted transactions behind it."""
         recovered, self._recovered = self._recovered, 0
         return recovered
 
