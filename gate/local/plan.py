@@ -12,8 +12,8 @@ from pathlib import Path
 
 from gate.errors import SettingInvalid, redact
 from gate.local.free_port import LOOPBACK, free_port
-from gate.local.private_file import write_private
 from gate.settings import DEFAULT_PORTS, SALT_FILE
+from gate.stores.disk.whole_file import write_private
 
 PROCESSES_GROUP = "upload_gate.processes"
 """The group of entry points through which other packages add processes to `up`; see `parts`."""

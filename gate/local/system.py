@@ -17,11 +17,11 @@ from gate.errors import LocalServerError
 from gate.local import parts
 from gate.local.jars import default_cache, fetch_jars
 from gate.local.plan import Plan
-from gate.local.private_file import write_private
 from gate.local.process import tail
 from gate.local.sample import pages_of, take_snapshot
 from gate.local.stop_request import StopRequest
 from gate.local.supervise import Supervisor
+from gate.stores.disk.whole_file import write_private
 
 READY_WITHIN_S = 120.0
 ACCEPTS_WITHIN_S = 0.3

@@ -14,6 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from gate.stores.disk.whole_file import whole_file
+
+READABLE = 0o666
+"""The mode of a model's file, before the umask."""
+
 
 def packed(**arrays: Any) -> bytes:
     """The bytes of an `npz` file with these arrays. The same arrays give the same bytes."""
@@ -27,15 +32,8 @@ def write_whole(directory: Path, files: Mapping[str, bytes]) -> None:
     has all of them. A symbolic link stays one. Raises OSError."""
     directory.mkdir(parents=True, exist_ok=True)
     with ExitStack() as drafts:
-        ready: list[tuple[Path, Path]] = []
         for name, content in files.items():
-            path = Path(os.path.realpath(directory / name))
-            draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
-            drafts.callback(draft.unlink, missing_ok=True)
-            with draft.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            ready.append((draft, path))
-        for draft, path in ready:
-            draft.replace(path)
+            file = drafts.enter_context(whole_file(Path(os.path.realpath(directory / name)), READABLE))
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())

@@ -23,7 +23,7 @@ async def test_a_disk_that_keeps_no_place_is_not_taken_for_kafka_and_has_nothing
     log = AuditFile(tmp_path, "host-1", lambda: 1_800_000_000_000_000, lambda _: None)
     for who in ("ann", "bob"):
         log.record(AuditEntry("pause", who, AuditOutcome.DONE, "p-1"))
-    (tmp_path / f"audit.sent.{os.getpid()}.tmp").mkdir()
+    (tmp_path / f".audit.sent.{os.getpid()}.draft").mkdir()
 
     for _ in range(2):
         with pytest.raises(OSError, match="directory"):

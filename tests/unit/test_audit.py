@@ -116,7 +116,7 @@ def test_a_disk_that_keeps_no_place_has_nothing_sent_twice_by_one_process(tmp_pa
     log = a_log(tmp_path)
     for who in ("ann", "bob", "cid"):
         log.record(entry(who))
-    in_the_way = tmp_path / f"audit.sent.{os.getpid()}.tmp"
+    in_the_way = tmp_path / f".audit.sent.{os.getpid()}.draft"
     in_the_way.mkdir()
 
     first, place = log.unsent(2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gate.cli import main as cli
-from streams.campaign_commands import as_line
+from streams.cli.campaigns import as_line
 from streams.core.campaigns.campaign import CampaignKind
 from streams.core.campaigns.catalogue import Campaign
 

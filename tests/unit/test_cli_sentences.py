@@ -143,6 +143,20 @@ def test_a_gate_that_no_longer_answers_is_told_until_when_it_counts_and_how_to_e
     assert "/var/gate/break-glass.json on this one" in str(error)
 
 
+def test_where_half_a_data_centre_is_cut_off_a_few_gates_are_named_and_the_others_counted() -> None:
+    silent = [Acknowledgement(f"g-{number}", "http://g", 41, NOON_US) for number in range(1_000)]
+    late = tuple(obeying(f"late-{number}", 41, None) for number in range(1_000))
+
+    error = str(not_obeyed("pause p-1", Convergence(CHANGE, late, seconds=5.0), silent, HERE))
+
+    assert len(error) < 6_000
+    assert "none of 2000 gates obeys it" in error
+    assert "late-9 at " in error
+    assert ", and 990 more; gate g-0 at " in error
+    assert "; and 990 more gates no longer answer" in error
+    assert "`upload-gate status -o json --state /var/gate --redis redis://10.0.0.5:6379/0` names all gates" in error
+
+
 def test_a_gate_that_does_not_obey_a_release_is_not_told_to_pause_by_file() -> None:
     released = replace(CHANGE, released_at_us=NOON_US)
     result = Convergence(released, (obeying("g-1", 42, 0.1), obeying("g-2", 41, None)), seconds=5.0)

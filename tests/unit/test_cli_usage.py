@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 from contextlib import suppress
+from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 
 import pytest
@@ -640,3 +641,19 @@ def test_lines_are_not_broken_where_no_terminal_shows_them(capsys: pytest.Captur
     result("word " * 60)
 
     assert capsys.readouterr().out.count("\n") == 1
+
+
+@pytest.mark.parametrize("typed", [["fit", "captions"], ["--help"]])
+def test_a_command_whose_code_was_renamed_since_it_was_installed_says_what_to_do(
+    typed: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    installed = EntryPoints([EntryPoint("fit", "streams.no_longer:fit", cli.GROUP)])
+    monkeypatch.setattr("importlib.metadata.entry_points", installed.select)
+
+    ended = cli.run(typed)
+
+    err = capsys.readouterr().err
+    assert ended == (1 if typed[0] == "fit" else 0)
+    assert "No module named 'streams.no_longer'" in err
+    assert "make" in err
+    assert "No such command" not in err

@@ -9,10 +9,10 @@ import pytest
 
 from gate.cli import main as cli
 from gate.errors import SettingInvalid
+from streams.cli.dlq.replay import as_json, lines, since_ms
+from streams.cli.dlq.resume import sentence
+from streams.cli.dlq.text import OTHER_REASON, REMEDIES, event_lines, of_reason, remedy
 from streams.core.events import MAX_EVENT_BYTES, Fault
-from streams.dlq.replay import as_json, lines, since_ms
-from streams.dlq.resume import sentence
-from streams.dlq.text import OTHER_REASON, REMEDIES, event_lines, of_reason, remedy
 from streams.pipeline.effects.dead_letters import REPLAYED_FROM, DeadLetter, encode_dead_letter
 from streams.worker.control_records import ResumeAnswer, ResumeOutcome
 from streams.worker.dead_letters import DeadLetterBody, FoundLetter, Origin

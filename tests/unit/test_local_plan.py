@@ -14,10 +14,10 @@ from gate.errors import LocalServerError, OperatorError, SettingInvalid
 from gate.local.free_port import free_port
 from gate.local.parts import ProcessSpec, added_processes
 from gate.local.plan import Plan, UpOptions, keep_salt, make_plan
-from gate.local.private_file import write_private
 from gate.local.stop_request import StopRequest
 from gate.local.system import System, sole_owner
 from gate.settings import DEFAULT_PORTS
+from gate.stores.disk.whole_file import write_private
 
 
 def test_a_taken_default_port_moves_to_a_free_one_and_says_so(tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_a_crash_while_a_private_file_is_written_leaves_the_old_content(
     def crash(_: int) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("gate.local.private_file.os.fsync", crash)
+    monkeypatch.setattr("gate.stores.disk.whole_file.os.fsync", crash)
     with pytest.raises(KeyboardInterrupt):
         write_private(file, "new")
 

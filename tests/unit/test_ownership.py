@@ -109,7 +109,7 @@ def test_a_link_that_was_laid_in_the_folder_is_neither_followed_nor_given_away(t
     secret.write_bytes(b"root")
     secret.chmod(0o600)
     mine = whose(secret)
-    (home / f"break-glass.json.{os.getpid()}.tmp").symlink_to(secret)
+    (home / f".break-glass.json.{os.getpid()}.draft").symlink_to(secret)
     (home / "break-glass.json.lock").symlink_to(secret)
 
     replace_shared(home / "break-glass.json", b"{}")

@@ -16,6 +16,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Final
 
+from gate.stores.disk.whole_file import whole_file
+
 SHARED: Final = 0o664
 """The most that a file's mode may allow."""
 GROUP_ONLY: Final = 0o660
@@ -68,20 +70,9 @@ def open_shared(path: Path, most: int = SHARED) -> IO[bytes]:
 
 def replace_shared(path: Path, content: bytes, most: int = SHARED) -> None:
     """Replace the file by one with this content. A reader sees the old file or the new one. Raises OSError."""
-    beside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    with suppress(FileNotFoundError):  # a process of this id died here
-        beside.unlink()
-    number = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(number, "wb") as file:
-            file.write(content)
-            file.flush()
-            follow_folder(number, path.parent, most)
-            os.fsync(number)
-        beside.replace(path)
-    finally:
-        with suppress(FileNotFoundError):
-            beside.unlink()
+    with whole_file(path) as file:
+        follow_folder(file.fileno(), path.parent, most)
+        file.write(content)
 
 
 def _give(number: int, above: os.stat_result) -> None:

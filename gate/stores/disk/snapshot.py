@@ -2,8 +2,7 @@
 
     {"version": 1, "sha256": HEX, "board": DOCUMENT, "clock": {"store_us": …, "ahead_us": …, "boot": …, "elapsed_us": …}}
 
-A snapshot is written to a temporary file beside it, synced, and moved into place; then the directory is synced. After
-a crash the file holds the old snapshot or the new one. The checksum covers the document's bytes and detects a torn or
+The file is written whole, and its directory is then synced. The checksum covers the document's bytes and detects a torn or
 altered file. A snapshot of an earlier release is the document alone. `clock` says what the gate knew of the store's clock
 when it wrote, so that a start without the store ends no pause early by a host's clock that is wrong.
 """
@@ -13,7 +12,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -26,6 +24,7 @@ from gate.errors import StateUnreadable
 from gate.ports.clock import ClockMark
 from gate.records.board_document import decode_board, encode_board
 from gate.records.pause import MAX_BYTES, MAX_TIME_US, NOT_UNDERSTOOD
+from gate.stores.disk.whole_file import whole_file
 
 VERSION: Final = 1
 _WRAPPING: Final = 1_024
@@ -75,17 +74,8 @@ class BoardSnapshot:
             _Snapshot(VERSION, hashlib.sha256(document).hexdigest(), msgspec.Raw(document), msgspec.Raw(_encode(clock)))
         )
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        number, name = tempfile.mkstemp(prefix=f"{self.path.name}.", suffix=".tmp", dir=self.path.parent)
-        try:
-            with os.fdopen(number, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(name).replace(self.path)
-        except BaseException:
-            with suppress(OSError):
-                Path(name).unlink()
-            raise
+        with whole_file(self.path) as file:
+            file.write(data)
         _sync_directory(self.path.parent)
 
     @contextmanager

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import fcntl
 import os
-import tempfile
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 from gate.core.service_token import ServiceToken
 from gate.errors import StateUnreadable
 from gate.records.tokens_document import MAX_BYTES, decode_tokens, encode_tokens
 from gate.stores.disk.ownership import make_folder, open_shared
+from gate.stores.disk.whole_file import whole_file
 
 MODE = 0o644
 """A gate may run under another user than the one who makes tokens, and the file holds hashes only."""
@@ -42,17 +41,7 @@ class TokenFile:
         make_folder(self.path.parent)
         with open_shared(self.path.with_name(f"{self.path.name}.lock")) as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            self._write(encode_tokens(act(self.read() or ())))
-
-    def _write(self, data: bytes) -> None:
-        handle, draft = tempfile.mkstemp(prefix=f"{self.path.name}.", dir=self.path.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
+            data = encode_tokens(act(self.read() or ()))
+            with whole_file(self.path) as file:
+                os.fchmod(file.fileno(), MODE)  # whatever the umask is
                 file.write(data)
-                file.flush()
-                os.fchmod(file.fileno(), MODE)
-                os.fsync(file.fileno())
-            Path(draft).replace(self.path)
-        finally:
-            with suppress(FileNotFoundError):
-                Path(draft).unlink()

@@ -14,7 +14,7 @@ from gate.cli.output import Output, OutputFlag, cancel, confirmed, emit, say
 from gate.cli.with_kafka import cluster_of_command, with_kafka
 from gate.core.duration import parse_duration_us
 from gate.errors import SettingInvalid
-from streams.dlq.options import PartitionFlag, ReasonFlag
+from streams.cli.dlq.options import PartitionFlag, ReasonFlag
 
 if TYPE_CHECKING:
     from streams.worker.replay_letters import ReplayCounts

@@ -12,8 +12,8 @@ import typer
 
 from gate.cli.output import Output, OutputFlag, emit, result, say
 from gate.errors import OperatorError
-from streams.model_commands.figures import flat, shown
-from streams.model_commands.options import FilesArgument, SeedOption, require_fit, shown_progress
+from streams.cli.models.figures import flat, shown
+from streams.cli.models.options import FilesArgument, SeedOption, require_fit, shown_progress
 
 if TYPE_CHECKING:
     from streams.lab.detection_figures import DetectionFigures

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gate.cli.output import Output, OutputFlag, emit, result, say
-from streams.model_commands.figures import flat
-from streams.model_commands.options import SeedOption, require_fit, shown_progress
+from streams.cli.models.figures import flat
+from streams.cli.models.options import SeedOption, require_fit, shown_progress
 
 if TYPE_CHECKING:
     from streams.core.counters import Kept

@@ -11,8 +11,8 @@ from gate.cli.addresses import KafkaFlag, StateFlag
 from gate.cli.output import Output, OutputFlag, emit, result, say
 from gate.cli.with_kafka import cluster_of_command, with_kafka
 from gate.errors import SettingInvalid
-from streams.dlq.options import PartitionFlag, ReasonFlag
-from streams.dlq.text import event_lines, of_reason, remedy
+from streams.cli.dlq.options import PartitionFlag, ReasonFlag
+from streams.cli.dlq.text import event_lines, of_reason, remedy
 
 if TYPE_CHECKING:
     from streams.worker.dead_letters import ListedLetter
