@@ -18,6 +18,7 @@ from gate.core.pause.entry import Pause
 from gate.errors import StateUnreadable
 from gate.ports.boards import (
     CLOCKS_AGREE_US,
+    LIVE_WITHIN_US,
     SUCCEEDED_AFTER_US,
     Acknowledgement,
     BoardStore,
@@ -26,9 +27,6 @@ from gate.ports.boards import (
 )
 from gate.records.board_document import board_digest
 from gate.records.pause import fingerprint
-
-LIVE_WITHIN_US = 3_000_000
-"""A gate is live while its last acknowledgement is no older than this. It acknowledges every second."""
 
 HEARD_WITHIN_US = 300_000_000
 """A gate that was live this long ago and has not announced its stop may still decide by an old board."""

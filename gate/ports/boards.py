@@ -16,6 +16,8 @@ MAY_TAKE_US: Final = 6_000_000
 """How long an acknowledgement may be under way, which looks like a gate whose clock is behind."""
 
 
+LIVE_WITHIN_US: Final = 3_000_000
+"""A gate is live while its last acknowledgement is no older than this. It acknowledges every second."""
 SUCCEEDED_AFTER_US: Final = 1_500_000
 """A process that misses acknowledgements for this long counts as ended if another process of its name acknowledges."""
 

@@ -18,7 +18,7 @@ from gate.core.pause.entry import Pause
 from gate.core.pause.scope import Action, Scope
 from gate.errors import StoreUnavailable
 from gate.local.free_port import free_port
-from gate.ports.boards import Acknowledgement
+from gate.ports.boards import LIVE_WITHIN_US, Acknowledgement
 from gate.records.control import pause_record
 from gate.records.gate import encode_gate
 from gate.records.topics import Topics
@@ -303,6 +303,26 @@ def test_acknowledgements_of_processes_that_ended_long_ago_make_room_for_those_t
     assert f"g boot-{MOST_GATES}" in store._gates
     assert "g boot-0" not in store._gates
     assert len(store._gates) <= MOST_GATES
+
+
+async def test_a_gate_that_was_killed_while_the_brokers_clock_was_ahead_expires_as_any_other() -> None:
+    """It would otherwise count until the clock is there again, and every change by this channel fail."""
+    store, day_us = KafkaBoardStore("127.0.0.1:1", "controls"), 24 * HOUR_US
+    store._end = {}
+
+    def said(gate: str, offset: int, at_us: int) -> Any:
+        value = encode_gate(Acknowledgement(gate, "http://g", 0, 0, boot="b"))
+        return SimpleNamespace(
+            key=f"gate:{gate} b".encode(), value=value, offset=offset, timestamp=at_us // 1_000, topic="controls"
+        )
+
+    await store._heard([said("killed", 0, NOW_US + day_us), said("here", 1, NOW_US + day_us)])
+    await store._heard([said("here", 2, NOW_US)])
+    gates = await store.gates(60_000_000)
+
+    assert [one.gate for one in gates.live(LIVE_WITHIN_US)] == ["here"]
+    assert all(one.acknowledged_at_us <= gates.now_us for one in gates.acknowledgements)
+    assert len(gates.acknowledgements) == 2
 
 
 @pytest.mark.parametrize("was_there_before", [False, True])

@@ -16,11 +16,10 @@ from typing import Any
 
 import pytest
 
-from gate.app.converge import LIVE_WITHIN_US
 from gate.cli.http_json import get_json
 from gate.errors import UploadGateError
 from gate.local.free_port import free_port
-from gate.ports.boards import Acknowledgement
+from gate.ports.boards import LIVE_WITHIN_US, Acknowledgement
 from gate.stores.redis.boards import RedisBoardStore
 from tests.servers import running_redis
 from tests.waiting import eventually, wait_until

@@ -10,14 +10,7 @@ from typing import ClassVar
 
 import pytest
 
-from gate.app.converge import (
-    HEARD_WITHIN_US,
-    LIVE_WITHIN_US,
-    GateState,
-    converged,
-    live_gates,
-    shared_names,
-)
+from gate.app.converge import HEARD_WITHIN_US, GateState, converged, live_gates, shared_names
 from gate.app.operate import Operate
 from gate.cli.addresses import Addresses
 from gate.cli.board_access import report
@@ -27,7 +20,7 @@ from gate.core.pause.board import Board
 from gate.core.pause.entry import Pause
 from gate.core.pause.scope import Action, PauseMode, Scope
 from gate.errors import NotConverged
-from gate.ports.boards import SUCCEEDED_AFTER_US, Acknowledgement, Gates, UnreadableAcknowledgement
+from gate.ports.boards import LIVE_WITHIN_US, SUCCEEDED_AFTER_US, Acknowledgement, Gates, UnreadableAcknowledgement
 from gate.records.board_document import board_digest
 from gate.records.pause import fingerprint
 from gate.serve.clock import SystemClock

@@ -20,10 +20,10 @@ from typing import Any, Final, Self
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from gate.core.duration import HOUR_US
+from gate.core.duration import HOUR_US, MINUTE_US
 from gate.core.pause.board import Board, forget_ended, merge
 from gate.errors import StateUnreadable, StoreUnavailable
-from gate.ports.boards import LATELY_US, Acknowledgement, Gates
+from gate.ports.boards import LATELY_US, LIVE_WITHIN_US, Acknowledgement, Gates
 from gate.records.control import (
     CLOCK_KEY,
     GATE,
@@ -48,6 +48,8 @@ MOST_GATES: Final = 10_000
 FORGET_LATER_US: Final = HOUR_US
 """How much later than gates a reader forgets a pause: clocks differ, and no gate may write again what was just deleted."""
 FORGET_EVERY_S: Final = 60.0
+SET_BACK_US: Final = 5 * MINUTE_US
+"""Two brokers' clocks differ by less, so a larger step back says that a clock was ahead and was corrected."""
 AWAY: Final = (KafkaError, OSError, TimeoutError)
 
 
@@ -72,6 +74,7 @@ class KafkaBoardStore:
         self._ended: set[bytes] = set()
         self._forget_at_s = 0.0
         self._gates: dict[str, tuple[bytes, int]] = {}
+        self._latest_us = 0
         self._next: dict[TopicPartition, int] = {}
         self._end: dict[TopicPartition, int] | None = None
         self._problem = NO_ANSWER
@@ -380,3 +383,14 @@ class KafkaBoardStore:
             for known in oldest:
                 del self._gates[known]
         self._gates[process] = value[: MAX_GATE_BYTES + 1], at_us
+        if at_us < self._latest_us - SET_BACK_US:
+            self._date_back(at_us)
+            self._latest_us = at_us
+        self._latest_us = max(self._latest_us, at_us)
+
+    def _date_back(self, at_us: int) -> None:
+        """Let what gates said before the broker's clock was set back to `at_us` expire from then on: nobody knows how old it
+        is, and it proves no gate live."""
+        for process, (document, told_us) in self._gates.items():
+            if told_us > at_us + LIVE_WITHIN_US:
+                self._gates[process] = document, at_us - LIVE_WITHIN_US - 1

@@ -23,7 +23,7 @@ from typing import Any
 from gate.core.duration import HOUR_US
 from gate.core.pause.board import Board, merge
 from gate.errors import StateUnreadable, StoreUnavailable
-from gate.ports.boards import SUCCEEDED_AFTER_US, Acknowledgement, Gates
+from gate.ports.boards import LIVE_WITHIN_US, SUCCEEDED_AFTER_US, Acknowledgement, Gates
 from gate.records.board_document import decode_board, document_version, encode_board
 from gate.records.gate import encode_gate
 from gate.records.pause import VERSION
@@ -156,7 +156,7 @@ class RedisBoardStore:
 
     async def acknowledge(self, said: Acknowledgement) -> int:
         """See BoardStore. A gate is forgotten an hour after its last acknowledgement."""
-        args = (said.process, encode_gate(said), FORGET_GATES_US)
+        args = (said.process, encode_gate(said), FORGET_GATES_US, LIVE_WITHIN_US)
         return int(await self._run(Run(self._acknowledge, self._gate_keys, args)))
 
     async def now_us(self) -> int:

@@ -17,7 +17,8 @@ REMEDIES: Final[Mapping[str, str]] = {
     "field.missing": "The sender left out a required field: type, id, at or account.id.",
     "field.invalid": "Correct the field named above at the sender; config/schemas has the schema.",
     "id.too_long": "Ids have at most 256 bytes. Send a shorter id, such as a hash of it.",
-    "clock.future": "The sender's clock is ahead. Correct it; the event can be replayed once its time has passed.",
+    "clock.future": "The sender's clock is ahead; where this concerns all senders, the broker's is behind. Correct it; the event "
+    "can be replayed once its time has passed.",
     "clock.absurd": "`at` is before 1970: the sender's clock or its unit is wrong.",
     "key.mismatch": "The sender keys its records by something other than account.id. A replay corrects the key.",
     "event.unprocessable": "A fault of the worker. Report it with this event; replay it with a release that has the correction.",
