@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Final
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 
@@ -140,6 +141,22 @@ def file_problem(error: OSError | UnicodeDecodeError) -> str:
     if isinstance(error, UnicodeDecodeError):
         return "it is not UTF-8 text"
     return error.strerror or str(error)
+
+
+OTHER_KEY: Final = "does not belong to the certificate"
+_TLS_REASONS: Final = {
+    "KEY_VALUES_MISMATCH": OTHER_KEY,
+    "PEM_LIB": "one of them is no PEM, or its key has a password",
+    "NO_CERTIFICATE_OR_CRL_FOUND": "one of them holds no certificate",
+}
+
+
+def tls_files_problem(error: Exception) -> str:
+    """Why certificates, keys or authorities cannot be used, in words for people; OTHER_KEY for a key of another certificate."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    reason = getattr(error, "reason", None)
+    return str(error) if reason is None else _TLS_REASONS.get(reason, reason.replace("_", " ").lower())
 
 
 def _sentence(remedy: str) -> str:

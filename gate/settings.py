@@ -274,7 +274,30 @@ def _host(value: str) -> str:
     return value
 
 
+def bracketed_url(url: str) -> str:
+    """`url` with brackets around an IPv6 address that has none, as Kubernetes gives a pod's; of its groups the last is the port.
+
+    A URL without such an address is returned as it is.
+    """
+    scheme, mark, rest = url.partition("://")
+    place, slash, path = rest.partition("/")
+    host, _, port = place.rpartition(":")
+    if mark and host.count(":") > 1 and is_ipv6(host) and port.isdigit():
+        return f"{scheme}://[{host}]:{port}{slash}{path}"
+    return f"{scheme}://[{place}]{slash}{path}" if mark and is_ipv6(place) else url
+
+
+def is_ipv6(text: str) -> bool:
+    """Whether the text is an IPv6 address, without brackets."""
+    try:
+        socket.inet_pton(socket.AF_INET6, text)
+    except (OSError, ValueError):
+        return False
+    return True
+
+
 def _url(value: str) -> str:
+    value = bracketed_url(value)
     parts = urlsplit(value)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError(f"{redact(value)[:80]!r} is not an http:// or https:// URL")

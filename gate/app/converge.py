@@ -16,21 +16,23 @@ from enum import StrEnum
 
 from gate.core.pause.entry import Pause
 from gate.errors import StateUnreadable
-from gate.ports.boards import CLOCKS_AGREE_US, Acknowledgement, BoardStore, Gates, UnreadableAcknowledgement
+from gate.ports.boards import (
+    CLOCKS_AGREE_US,
+    LIVE_WITHIN_US,
+    SUCCEEDED_AFTER_US,
+    Acknowledgement,
+    BoardStore,
+    Gates,
+    UnreadableAcknowledgement,
+)
 from gate.records.board_document import board_digest
 from gate.records.pause import fingerprint
-
-LIVE_WITHIN_US = 3_000_000
-"""A gate is live while its last acknowledgement is no older than this. It acknowledges every second."""
 
 HEARD_WITHIN_US = 300_000_000
 """A gate that was live this long ago and has not announced its stop may still decide by an old board."""
 
 SILENT_WITHIN_US = 3_600_000_000
 """A gate that was live this long ago counts no longer by itself, but a command asks it whether it still decides."""
-
-SUCCEEDED_AFTER_US = 1_500_000
-"""A process that misses acknowledgements for this long counts as ended if another process of its name acknowledges."""
 
 POLL_S = 0.01
 _READ_BOARD_EVERY = 20
@@ -110,15 +112,7 @@ def is_live(said: Acknowledgement, now_us: int, within_us: int = LIVE_WITHIN_US)
 
 def live_gates(gates: Gates, within_us: int = LIVE_WITHIN_US) -> list[Acknowledgement]:
     """The live processes, without those that a newer process of the same name has replaced."""
-    latest: dict[str, int] = {}
-    for said in gates.acknowledgements:
-        if is_live(said, gates.now_us, within_us):
-            latest[said.gate] = max(latest.get(said.gate, 0), said.acknowledged_at_us)
-    return [
-        said
-        for said in gates.acknowledgements
-        if is_live(said, gates.now_us, within_us) and said.acknowledged_at_us > latest[said.gate] - SUCCEEDED_AFTER_US
-    ]
+    return gates.live(within_us)
 
 
 def without_replaced(said: Iterable[Acknowledgement]) -> list[Acknowledgement]:

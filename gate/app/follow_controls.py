@@ -109,10 +109,8 @@ class FollowControls:
     async def _listen_for_own(self) -> None:
         """Note that the channel lives if the last acknowledgement came back."""
         own = self._watch.acknowledgement().process
-        heard = (await self._store.gates(HEARD_WITHIN_US)).acknowledgements
-        if self._sent_us is None or not any(
-            said.process == own and said.acknowledged_at_us >= self._sent_us for said in heard
-        ):
+        heard = (await self._store.gates(HEARD_WITHIN_US, own)).acknowledgements
+        if self._sent_us is None or not any(said.acknowledged_at_us >= self._sent_us for said in heard):
             return
         self._beaten_s = self._now_s()
         self._watch.heard_all_elsewhere()

@@ -8,18 +8,19 @@ the board, and every change goes to the audit log, done or refused.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from gate.app.board_writer import CAUGHT_UP_WITHIN_S, BoardWriter
 from gate.app.both_channels import BothChannels, KnownBoard
 from gate.app.converge import HEARD_WITHIN_US, SILENT_WITHIN_US, Convergence, converged
 from gate.app.pause_changes import begun, carried_out, released, running
 from gate.app.permission import Authority, check_approver, permitted
-from gate.core.duration import left_text
+from gate.core.duration import duration_text, left_text
 from gate.core.pause.board import Board
 from gate.core.pause.entry import Pause, PauseChange, Proposal
 from gate.core.pause.ramp import default_ramp_us, sticky_salt
 from gate.core.pause.scope import NOBODY, Action, Exemption, InFlight, PauseMode, Scope
+from gate.core.pause.wording import effect_of, narrowing
 from gate.errors import ControlRefused, NotPermitted, OperatorError, StoreUnavailable, UploadGateError
 from gate.ports.audit import AuditEntry, AuditLog, AuditOutcome
 from gate.ports.boards import Acknowledgement, BoardStore, Gates
@@ -45,6 +46,14 @@ class Details:
     machine: bool = False
 
 
+def wanted_pause(scope: Scope, action: Action, reason: str, length: str, details: Details) -> str:
+    """A pause in words, for the record of an attempt to set it that was refused or failed."""
+    effect = effect_of(action, details.factor, details.mode)
+    return ", ".join(
+        [f"{effect} {scope}", *narrowing(details.percent, details.exempt), f"for {length}", f"reason {reason}"]
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Way:
     """The way that changes take, for the audit log."""
@@ -57,9 +66,9 @@ class Way:
 class _Trail:
     """A change as it is known while it is made, for the audit log."""
 
+    wanted: str = ""
     before: Pause | None = None
     after: Pause | None = None
-    notes: dict[str, object] = field(default_factory=dict)
 
 
 class Operate:
@@ -133,7 +142,8 @@ class Operate:
 
             return await self._written(trail, id_, new, now_us, is_new=True)
 
-        return await self._audited("pause", owner, id_, more.machine, act)
+        wish = wanted_pause(scope, action, reason, duration_text(for_us), more)
+        return await self._audited("pause", owner, id_, more.machine, act, wish)
 
     async def release(self, id_: str, by: str, *, ramp_us: int | None = None, machine: bool = False) -> Pause:
         """End the pause `id_` now and return its next revision.
@@ -307,9 +317,9 @@ class Operate:
         return read.board
 
     async def _audited(
-        self, act: str, by: str, id_: str, machine: bool, change: Callable[[_Trail], Awaitable[Pause]]
+        self, act: str, by: str, id_: str, machine: bool, change: Callable[[_Trail], Awaitable[Pause]], wanted: str = ""
     ) -> Pause:
-        trail = _Trail()
+        trail = _Trail(wanted)
         try:
             made = await change(trail)
         except UploadGateError as error:
@@ -351,6 +361,7 @@ class Operate:
                 self._way.via,
                 self._way.direct,
                 identity=self._authority.identity,
+                wanted="" if after is not None else trail.wanted,
             )
         )
 

@@ -15,7 +15,7 @@ from typing import Final
 
 from gate.app.board_in_force import Acknowledger, BoardInForce, BoardKeeper, BoardProof
 from gate.app.check import Check
-from gate.app.converge import live_gates
+from gate.app.count_gates import CountGates
 from gate.app.obey_break_glass import ObeyBreakGlass
 from gate.core.pause.board import Board, forget_ended, merge, without_superseded
 from gate.errors import StateUnreadable, StoreUnavailable
@@ -35,8 +35,6 @@ LEAVE_DEADLINE_S: Final = 1.0
 FIRST_READ_S: Final = 0.5
 UNACKNOWLEDGED: Final = 2
 """One failure may be the start of an outage, which the next read reports."""
-COUNTED_WITHIN_US: Final = 10_000_000
-COUNT_GATES_EVERY: Final = 5
 MOST_TOLD: Final = 1_000
 
 
@@ -62,6 +60,7 @@ class Watch:
         self._break_glass = ObeyBreakGlass(break_glass, self._in_force, clock, say, self._count_unreadable)
         self._keeper = BoardKeeper(snapshot, say, self._count_fault, self._in_force.mark)
         self._acknowledger = Acknowledger(store, clock, said, check)
+        self._count_gates = CountGates(check, store, self._acknowledger.is_twin, self._tell)
         self._settling = asyncio.Lock()
         self._fresh_us = clock.now_us()
         self._told: set[str] = set()
@@ -69,7 +68,6 @@ class Watch:
         self._written_back: tuple[Board, Board] | None = None
         self._document_unreadable = False
         self._down = False
-        self._polls = 0
         self._unacknowledged = 0
         self._pushes_failed = 0
         self._followed_s = 0.0
@@ -270,9 +268,8 @@ class Watch:
                 self._say(f"the pauses in force cannot be acknowledged: {error or 'no answer in time'}")
             return
         self._unacknowledged = 0
-        if self._polls % COUNT_GATES_EVERY == 0:
-            await self._count_gates()
-        self._polls += 1
+        async with asyncio.timeout(READ_DEADLINE_S):
+            await self._count_gates.polled()
 
     async def _written(self, writing: Coroutine[None, None, None]) -> None:
         """Wait for `writing`. If it fails, the board in force is acknowledged all the same."""
@@ -340,20 +337,6 @@ class Watch:
                 self._say(
                     f"the pauses in Redis are replaced by revision {self.board.rev} of this gate; the former bytes are set aside"
                 )
-
-    async def _count_gates(self) -> None:
-        async with asyncio.timeout(READ_DEADLINE_S):
-            gates = await self._store.gates(COUNTED_WITHIN_US)
-        live = live_gates(gates, COUNTED_WITHIN_US)
-        self._check.instances = max(1, len(live))
-        for other in live:
-            if self._acknowledger.is_twin(other):
-                self._tell(
-                    f"twin {other.boot}",
-                    f"another gate runs under the name {other.gate}, at {other.url}: give each UPLOAD_GATE_NAME of its own",
-                )
-        for problem in gates.unreadable:
-            self._tell(str(problem), f"an acknowledgement of another gate is ignored: {problem}")
 
     def _tell_unreadable_entries(self) -> None:
         entries = {entry.raw: entry for entry in self.board.unreadable}

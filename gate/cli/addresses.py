@@ -26,6 +26,7 @@ from gate.settings import (
     DEFAULT_PREFIX,
     DEFAULT_REDIS,
     SALT_FILE,
+    bracketed_url,
     default_state,
     redis_problem,
 )
@@ -152,10 +153,10 @@ def resolve_addresses(
             known[name], origin[name] = up, str(home / UP_FILE)
         elif not is_named:
             known[name], origin[name] = default, DEFAULT_PORT
-    _check(known, origin)
     for name in ("gate", "admin"):
         if name in known:
-            known[name] = known[name].rstrip("/")
+            known[name] = bracketed_url(known[name]).rstrip("/")
+    _check(known, origin)
     pages = written.get("metrics")
     metrics = tuple(str(page) for page in pages) if isinstance(pages, list) else DEFAULT_METRICS
     is_kafka_of_up = written.get("kafka") is not None and known.get("kafka") == written["kafka"]

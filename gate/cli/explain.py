@@ -229,6 +229,8 @@ def score_lines(score: Score, texts: ReasonTexts, now_us: int) -> list[str]:
     lines = [f"{score.account}: risk {risk}{decayed} (bot {score.bot:.2f}, scam {score.scam:.2f})"]
     for reason in sorted(score.reasons, key=lambda reason: -reason.weight):
         lines.append(f"  {reason.weight:+.2f}  {reason.signal:<26} {texts.of_signal(reason)}")
+    if not score.reasons:
+        lines.append("  no signal weighs for or against it: this is the risk of every such account")
     if score.shadow is not None:
         made_by = f"scorecard {score.shadow.scorecard}" + (
             f", models {score.shadow.models}" if score.shadow.models else ""

@@ -73,6 +73,8 @@ def record_fields(record: AuditRecord) -> list[str]:
         fields.append(f"{does}, {what.get('reason')}")
     elif what:
         fields += _pause_fields(what)
+    elif record.wanted:
+        fields.append(record.wanted)
     proposal = before.get("proposal")
     if record.approver and isinstance(proposal, dict):
         fields.append(

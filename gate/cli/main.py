@@ -18,6 +18,7 @@ import typer
 from typer.core import TyperGroup
 
 from gate.cli.output import CANCELLED, say, say_error, stdout_lost
+from gate.cli.value_errors import explain_errors
 from gate.cli.value_names import name_values
 from gate.errors import OperatorError, UploadGateError, file_problem
 
@@ -72,6 +73,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         command = typer.main.get_command(build(arguments))
         name_values(command)
+        explain_errors(command)
         _require_values(command, arguments)
         command(args=list(arguments), prog_name="upload-gate")
     except UploadGateError as error:
@@ -168,7 +170,10 @@ def _print_version() -> None:
 
 
 def _add_entry_points(app: typer.Typer, only: str | None) -> bool:
-    """Add the commands of other packages, all or only the one named `only`. Returns whether any was added."""
+    """Add the commands of other packages, all or only the one named `only`. Returns whether any was added.
+
+    Raises UploadGateError if the one named `only` cannot be loaded.
+    """
     from importlib.metadata import entry_points
 
     entries = entry_points(group=GROUP) if only is None else entry_points(group=GROUP, name=only)
@@ -176,7 +181,11 @@ def _add_entry_points(app: typer.Typer, only: str | None) -> bool:
         try:
             command = entry.load()
         except (ImportError, AttributeError) as error:
-            say(f"warning: the command {entry.name} ({entry.value}) cannot be loaded: {error}")
+            what = f"the command {entry.name} ({entry.value}) cannot be loaded: {error}"
+            remedy = "if its code was updated, install it again: in a checkout, make does"
+            if only is not None:
+                raise UploadGateError(what, remedy) from error
+            say(f"warning: {what}; {remedy}")
             continue
         if isinstance(command, typer.Typer):
             app.add_typer(command, name=entry.name)

@@ -34,6 +34,8 @@ ANSWER_WITHIN_S = 0.5
 AT_MOST_S = 1.0
 """How long one gate may take in all, with the look-up of its name and an answer that comes byte by byte."""
 ASK_AGAIN_S = 0.05
+NAMED = 10
+"""More gates of a kind than this are counted in a message, not named."""
 AT_ONCE = 128
 """So many gates are queried at a time: hundreds that are gone, as after a rollout, are through within the wait."""
 
@@ -124,17 +126,26 @@ def not_obeyed(
     who = f"only {obeying} of {total} gates obey" if obeying else none
     problem = f"{act} is written (rev {rev}), but {who} it after {result.seconds:.1f} s"
     if result.missing:
-        late = (f"{gate.said.gate} at {gate.said.url} ({_why_late(result.change, gate)})" for gate in result.missing)
-        problem += f"; not: {', '.join(late)}"
-    for said in unheard:
-        problem += (
-            f"; gate {said.gate} at {said.url} was heard of in the last 5 minutes and no longer answers; it counts "
-            f"until {forgotten_at(said)}"
-        )
-    for entry in result.unreadable:
-        problem += f"; nobody knows whether gate {entry.gate!a} obeys, its acknowledgement cannot be read ({entry.why})"
+        late = [f"{gate.said.gate} at {gate.said.url} ({_why_late(result.change, gate)})" for gate in result.missing]
+        problem += f"; not: {', '.join(_first(late, 'and {} more'))}"
+    others = [
+        f"gate {said.gate} at {said.url} was heard of in the last 5 minutes and no longer answers; it counts until "
+        f"{forgotten_at(said)}"
+        for said in unheard
+    ]
+    others = _first(others, "and {} more gates no longer answer")
+    ruined = [
+        f"nobody knows whether gate {entry.gate!a} obeys, its acknowledgement cannot be read ({entry.why})"
+        for entry in result.unreadable
+    ]
+    problem = "; ".join((problem, *others, *_first(ruined, "nor of {} more gates")))
     names = [*(said.gate for said in unheard), *(entry.gate for entry in result.unreadable)]
     return NotConverged(problem, _remedy(result.change, names, addresses))
+
+
+def _first(texts: list[str], rest: str) -> list[str]:
+    """As many of `texts` as a person reads, then `rest` with the number of the others: half of a data centre may be cut off."""
+    return texts if len(texts) <= NAMED else [*texts[:NAMED], rest.format(len(texts) - NAMED)]
 
 
 def _why_late(change: Pause, gate: GateResult) -> str:
@@ -159,7 +170,9 @@ def _remedy(change: Pause, unheard: Sequence[str], addresses: Addresses) -> str:
             "Look at those gates; each keeps the pause until it reaches Redis again, or until it expires at "
             f"{local_time(change.expires_at_us)}"
         )
-    gone = ", ".join(addresses.command(f"status --forget {shlex.quote(name)}") for name in unheard)
+    if len(unheard) > NAMED:
+        remedy += f". {addresses.command('status -o json')} names all gates"
+    gone = ", ".join(addresses.command(f"status --forget {shlex.quote(name)}") for name in unheard[:NAMED])
     return f"{remedy}. A gate that is gone for good: {gone}" if gone else remedy
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import typer
 
-from gate.app.operate import Details
+from gate.app.operate import Details, wanted_pause
 from gate.app.permission import Authority
 from gate.cli.addresses import Addresses, AdminFlag, KafkaFlag, RedisFlag, StateFlag, resolve_addresses
 from gate.cli.authority import EmergencyFlag, MachineFlag, ProposeFlag, awaits_more_time, check_one_way, proposed
@@ -125,7 +125,8 @@ def pause(
         for_us = _lease_us(for_) if machine else _length_us(for_ or DEFAULT_FOR, authority)
     except (ControlRefused, NotPermitted) as refused:
         if not dry_run:
-            record_failed(addresses, "pause", who, refused)
+            length = for_ or DEFAULT_FOR
+            record_failed(addresses, "pause", who, refused, wanted=wanted_pause(scope, action, reason, length, details))
             raise
         proposing = replace(authority, propose=True)
         for_us = _length_us(for_ or DEFAULT_FOR, proposing)  # the end of the command says what became of it
@@ -154,7 +155,9 @@ def _carry_out(
         raise cancel()
     if problem is not None and yes:
         failed = not_written(problem, addresses, _other_ways(addresses, direct))
-        record_failed(addresses, "pause", wanted[4], failed)
+        scope, action, reason, *_, for_us = wanted
+        wish = wanted_pause(scope, action, reason, duration_text(for_us), details)
+        record_failed(addresses, "pause", wanted[4], failed, wanted=wish)
         raise failed
     if direct is Direct.FILE:
         pause_by_file(addresses, wanted, details, audit_log(addresses), output, authority.emergency)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
-from gate.app.converge import LIVE_WITHIN_US, live_gates
+from gate.app.converge import live_gates
 from gate.app.operate import Operate
 from gate.app.recent_uploads import summed
 from gate.cli.addresses import Addresses
@@ -17,7 +17,7 @@ from gate.core.duration import duration_text
 from gate.core.fields.labels import fold_label
 from gate.core.pause.scope import Action, Scope
 from gate.errors import UploadGateError
-from gate.ports.boards import Acknowledgement
+from gate.ports.boards import LIVE_WITHIN_US, Acknowledgement
 
 FETCH_WITHIN_S = 0.5
 WINDOW_S = 900.0

@@ -37,7 +37,7 @@ from gate.core.duration import left_text
 from gate.core.pause.entry import Pause
 from gate.core.pause.scope import PauseMode
 from gate.core.pause.wording import pause_counts, ramping, waiting
-from gate.errors import ControlRefused, OperatorError, StoreUnavailable, UploadGateError, redact
+from gate.errors import ControlRefused, NotConverged, OperatorError, StoreUnavailable, UploadGateError, redact
 from gate.ports.audit import AuditEntry, AuditOutcome
 from gate.ports.boards import CLOCKS_AGREE_US, MAY_TAKE_US, Acknowledgement, Gates
 from gate.records.pause import pause_document
@@ -67,6 +67,8 @@ def status(
     It works while the gates are down; while Redis is down it shows what a gate obeys. A gate that was killed counts for
     5 minutes, and until then each pause names it; --forget ends that at once.
 
+    The exit code is 3 unless each gate is heard and obeys, as for `pause`; 1 if nothing returns the pauses.
+
     Example: upload-gate status -o json
     """
     addresses = resolve_addresses(state, redis=redis, admin=admin)
@@ -74,7 +76,9 @@ def status(
         asyncio.run(forget_gate(addresses, forget, yes))
         return
     if not watch:
-        _show(addresses, output, clear=False)
+        failed = not_all_obey(_show(addresses, output, clear=False))
+        if failed is not None:
+            raise failed
         return
     with suppress(KeyboardInterrupt):  # Ctrl-C is how a watch ends, and no cancelled change
         _watch(addresses, output)
@@ -96,7 +100,8 @@ def _watch(addresses: Addresses, output: Output) -> None:
         time.sleep(WATCH_EVERY_S)
 
 
-def _show(addresses: Addresses, output: Output, clear: bool) -> None:
+def _show(addresses: Addresses, output: Output, clear: bool) -> StatusView:
+    """Print the view, and return it."""
     view = read_view(addresses)
     policy, policy_text, problem = _policy_hash(addresses)
     if clear and output is Output.TEXT and sys.stdout.isatty():
@@ -114,6 +119,7 @@ def _show(addresses: Addresses, output: Output, clear: bool) -> None:
             rows = sum(-(-len(note) // width) for note in notes)
             lines = fitted(lines, shutil.get_terminal_size().lines - rows - 1)
         result(*lines)
+    return view
 
 
 def _policy_hash(addresses: Addresses) -> tuple[str | None, str, str | None]:
@@ -215,6 +221,33 @@ def one_a_name(view: StatusView) -> list[tuple[Acknowledgement, int]]:
         earlier = len(processes) - len(running)
         shown += [(said, earlier if number == 0 else 0) for number, said in enumerate(running)]
     return shown
+
+
+def not_all_obey(view: StatusView) -> NotConverged | None:
+    """The error that names each gate which is not known to obey; None where all do, and there is one."""
+    amiss = [said.gate for said, _ in one_a_name(view) if not _is_known_to_obey(said, view)]
+    named = sorted({*amiss, *view.unread_gates})
+    if named:
+        more = f" and {len(named) - NAMED} more" if len(named) > NAMED else ""
+        remedy = "look at each of them, or remove one that is gone for good with `status --forget GATE`"
+        return NotConverged(f"not every gate is known to obey: {', '.join(named[:NAMED])}{more}", remedy)
+    if view.gates:
+        return None
+    if view.source == "gate":
+        return NotConverged("whether the other gates obey is unknown without Redis and Kafka", "look at Redis first")
+    return NotConverged("no gate is heard", "start one, or look at why those that run reach neither Redis nor Kafka")
+
+
+def _is_known_to_obey(said: Acknowledgement, view: StatusView) -> bool:
+    """Whether the gate is heard, and holds and obeys what is stored; whether its disk has it is no part of that."""
+    from gate.app.converge import is_live
+
+    return (
+        is_live(said, view.now_us)
+        and _obeys(said, view)
+        and said.pauses_known
+        and not (said.unreadable or _lacking(said, view) or _lifted(said, view) or _not_held_by_clock(said, view))
+    )
 
 
 async def forget_gate(addresses: Addresses, name: str, yes: bool) -> None:

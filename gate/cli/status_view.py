@@ -47,6 +47,8 @@ class StatusView:
     counted: Mapping[str, int] = field(default_factory=dict)
     """By pause in dry run: the uploads that it would have held, as the gate at hand counted."""
     digest: str = ""
+    unread_gates: tuple[str, ...] = ()
+    """The gates whose acknowledgement cannot be read."""
 
     @property
     def expected(self) -> str:
@@ -112,7 +114,8 @@ async def _stored(addresses: Addresses, direct: Direct | None, both: bool) -> St
         view = StatusView(source, board, board.rev, running, gates.now_us, notes)
         # the broker's clock dates the acknowledgements in Kafka, and pauses end by another one
         pause_now_us = gates.now_us if direct is None else await operate.now_us()
-        return replace(view, now_us=pause_now_us, gates=_by_the_clock_of(pause_now_us, view))
+        unread = tuple(entry.gate for entry in gates.unreadable)
+        return replace(view, now_us=pause_now_us, gates=_by_the_clock_of(pause_now_us, view), unread_gates=unread)
 
 
 def _other_salts(running: Sequence[Acknowledgement]) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ Only Linux sends such a signal; on other systems the next start ends a leftover 
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -24,6 +25,8 @@ from gate.errors import LocalServerError
 
 LOG_ROTATE_BYTES = 4 << 20
 STALE_GRACE_S = 5.0
+_CALL = re.compile(r"\s+(?:at|\.\.\.) \S")
+"""A line of a trace of Java, which follows the line that says what is wrong."""
 
 # Run by a bare interpreter between fork and exec: `preexec_fn` may deadlock in a process that has threads.
 # If the parent died before the child requested the signal, the child has another parent and ends itself.
@@ -178,14 +181,15 @@ class _Forked:
 
 
 def tail(log: Path, lines: int = 12) -> str:
-    """The last `lines` lines of a log file, indented by two; empty if there is no file."""
+    """The last `lines` lines of a log file, indented by two, without the calls of Java's traces; empty if there is no file."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - 16_384))
             text = file.read().decode(errors="replace")
     except OSError:
         return ""
-    return "\n".join(f"  {line}" for line in text.splitlines()[-lines:])
+    told = [line for line in text.splitlines() if not _CALL.match(line)]
+    return "\n".join(f"  {line}" for line in told[-lines:])
 
 
 def await_ready(child: Child, ready: Callable[[], bool], timeout_s: float) -> None:

@@ -141,6 +141,8 @@ class Supervisor:
                 record.given_up = len(record.restarts) > RESTARTS
                 if not self._stopping:
                     self._say(f"{record.part.name} did not start: {error}")
+                    if record.given_up:
+                        self._say(f"{record.part.name} stays down, the rest runs on")
             else:
                 record.due_s = None
                 self._say(f"{record.part.name} runs again")

@@ -20,6 +20,7 @@ VERSION: Final = 1
 LONGEST: Final = 200
 UNKNOWN: Final = "unknown"
 DEGREE: Final = " ({} of 1)"
+_LEAST_OF_TWO_DIGITS: Final = 0.005
 """The end of a text on something that holds by degrees."""
 
 
@@ -47,8 +48,12 @@ def _with_value(text: str, value: float | None) -> str:
 
 
 def number_text(value: float) -> str:
-    """A number as staff read it: whole where it is, else with two digits after the point."""
-    return f"{value:,.0f}" if value == round(value) or abs(value) >= 100.0 else f"{value:.2f}"
+    """A number as staff read it: whole where two digits after the point say no more, else with these; a smaller one with the
+    digits that it begins with."""
+    if value and abs(value) < _LEAST_OF_TWO_DIGITS:
+        return f"{value:.1g}"
+    shown = f"{value:.2f}"
+    return f"{value:,.0f}" if shown.endswith(".00") or abs(value) >= 100.0 else shown
 
 
 def load_reason_texts(path: Path | None) -> ReasonTexts:

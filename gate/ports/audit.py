@@ -22,7 +22,7 @@ class AuditOutcome(StrEnum):
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
     """One change: who did what to which pause, or to the override of which `account`, how it was before and after, and what
-    became of it.
+    became of it. `wanted` says in words which pause was to be set, where none was.
 
     `via` is the way it took: `redis`, `kafka` or `file`; `direct` says that the operator chose the way (break-glass).
     `detail` is the reason of a refusal or a failure, `emergency` why one person went ahead alone. `who` is the name that
@@ -43,6 +43,7 @@ class AuditEntry:
     direct: bool = False
     account: str = ""
     identity: str = ""
+    wanted: str = ""
 
 
 class AuditLog(Protocol):

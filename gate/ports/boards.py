@@ -16,6 +16,12 @@ MAY_TAKE_US: Final = 6_000_000
 """How long an acknowledgement may be under way, which looks like a gate whose clock is behind."""
 
 
+LIVE_WITHIN_US: Final = 3_000_000
+"""A gate is live while its last acknowledgement is no older than this. It acknowledges every second."""
+SUCCEEDED_AFTER_US: Final = 1_500_000
+"""A process that misses acknowledgements for this long counts as ended if another process of its name acknowledges."""
+
+
 @dataclass(frozen=True, slots=True)
 class Acknowledgement:
     """A gate's statement that it obeys a board. `acknowledged_at_us` is the time by the store's clock.
@@ -93,6 +99,22 @@ class Gates:
     unreadable: tuple[UnreadableAcknowledgement, ...] = ()
     known_since_us: int = 0
 
+    def live(self, within_us: int) -> list[Acknowledgement]:
+        """The live processes, without those that a newer process of the same name has replaced.
+
+        A gate is live if it has not announced its stop and acknowledged in the last `within_us` µs of the store's clock. An
+        acknowledgement with a future time was made before the clock was set back: it proves nothing.
+        """
+        live = [
+            said
+            for said in self.acknowledgements
+            if not said.left and abs(self.now_us - said.acknowledged_at_us) <= within_us
+        ]
+        latest: dict[str, int] = {}
+        for said in live:
+            latest[said.gate] = max(latest.get(said.gate, 0), said.acknowledged_at_us)
+        return [said for said in live if said.acknowledged_at_us > latest[said.gate] - SUCCEEDED_AFTER_US]
+
     @property
     def pause_clock_ahead_us(self) -> int:
         """How far the clock by which gates begin and end pauses is ahead of this store's: the median of those that
@@ -152,10 +174,19 @@ class BoardStore(Protocol):
         follows what gates say of the first. Raises StoreUnavailable."""
         ...
 
-    async def gates(self, within_us: int) -> Gates:
-        """The gates that acknowledged in the last `within_us` µs, stopped ones included. Raises StoreUnavailable.
+    async def gates(self, within_us: int, process: str | None = None) -> Gates:
+        """The gates that acknowledged in the last `within_us` µs, stopped ones included; with `process` that process alone.
+        Raises StoreUnavailable.
 
-        Growth: the store deletes a gate one hour after its last acknowledgement.
+        Growth: the store deletes a gate one hour after its last acknowledgement. Without `process` the cost grows with the
+        number of gates, so a gate must not call it again and again: all of them together would overload the store.
+        """
+        ...
+
+    async def count_gates(self, within_us: int) -> int:
+        """How many there are in `Gates.live(within_us)`. Raises StoreUnavailable.
+
+        One that announced its stop less than SUCCEEDED_AFTER_US ago may be among them. Costs a small part of `gates`.
         """
         ...
 

@@ -4,7 +4,8 @@
      "after":PAUSE,"detail":"","approver":null,"emergency":"","machine":false,"via":"redis","direct":false,
      "identity":"1000@ops-1","prev":"64 hex digits","hash":"64 hex digits"}
 
-A record of an override names its `account` and no pause. `identity` is the login that ran the command.
+A record of an override names its `account` and no pause. `identity` is the login that ran the command. A record of a pause
+that was refused, or could not be set, says in `wanted` which one that was.
 
 `hash` is SHA-256 over the line without it. `prev` is the hash of the line before, 64 zeros for the first. To
 change or remove a line, one must change all later lines, which then differ from their copies on `gate.audit.v1`.
@@ -57,6 +58,7 @@ class AuditRecord(msgspec.Struct, frozen=True):
     direct: bool = False
     account: str = ""
     identity: str = ""
+    wanted: str = ""
 
 
 _encode = msgspec.json.Encoder(order="sorted").encode
@@ -86,6 +88,7 @@ def encode_audit(entry: AuditEntry, chain: str, seq: int, at_us: int, prev: str)
         "prev": prev,
         **({"account": entry.account} if entry.account else {}),
         **({"identity": entry.identity} if entry.identity else {}),
+        **({"wanted": entry.wanted} if entry.wanted else {}),
     }
     # a name that was typed may be no text, and no attempt goes unrecorded for it
     plain = {name: repaired(value) if isinstance(value, str) else value for name, value in fields.items()}

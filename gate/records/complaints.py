@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from gate.core.fields.parse import plain_end
+
 _KINDS: Final = {
     "int": "a whole number",
     "float": "a number",
@@ -23,7 +25,8 @@ _PLACE = re.compile(r" - at `\$\.?([^`]*)`")
 
 def plain_complaint(complaint: object) -> str:
     """A complaint such as "Expected `int | null`, got `str`" as "must be a whole number or null, not text"."""
-    said = _EXPECTED.sub(lambda found: f"must be {_kinds(found[1])}, not {_kinds(found[2])}", str(complaint))
+    said = plain_end(str(complaint))
+    said = _EXPECTED.sub(lambda found: f"must be {_kinds(found[1])}, not {_kinds(found[2])}", said)
     said = _MISSING.sub(r"\1 is missing", said)
     said = _UNKNOWN.sub(r"\1 is not a field of it", said)
     return _PLACE.sub(lambda found: f" (at `{found[1]}`)" if found[1] else "", said)

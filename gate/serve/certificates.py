@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-from gate.errors import SettingInvalid
+from gate.errors import OTHER_KEY, SettingInvalid, tls_files_problem
 from gate.settings import TlsFiles
 
 READ_EVERY_S: Final = 1.0
@@ -86,14 +86,20 @@ def tls_context(files: TlsFiles) -> ssl.SSLContext:
             context.options |= ssl.OP_NO_TICKET
             context.num_tickets = 0
     except (OSError, ssl.SSLError) as error:
-        raise unusable(error) from None
+        raise unusable(error, files) from None
     return context
 
 
-def unusable(error: Exception) -> SettingInvalid:
+def unusable(error: Exception, files: TlsFiles) -> SettingInvalid:
     """The error for TLS files that cannot be used."""
+    why = tls_files_problem(error)
+    if why == OTHER_KEY:
+        return SettingInvalid(
+            f"the key of UPLOAD_GATE_TLS_KEY ({files.key}) {OTHER_KEY} of UPLOAD_GATE_TLS_CERT ({files.cert})",
+            "give the key that the certificate was made for; the first certificate of the file is the gate's own",
+        )
     return SettingInvalid(
-        f"the files of UPLOAD_GATE_TLS_CERT, _KEY and _CLIENT_CA cannot be used: {error}", "check that they are PEM"
+        f"the files of UPLOAD_GATE_TLS_CERT, _KEY and _CLIENT_CA cannot be used: {why}", "check that they are PEM"
     )
 
 

@@ -107,7 +107,9 @@ def _server(app: Any, limits: EdgeLimits, tls: TlsFiles | None) -> Server:
     try:
         server.config.load()
     except (OSError, ssl.SSLError) as error:
-        raise unusable(error) from None
+        if tls is None:
+            raise
+        raise unusable(error, tls) from None
     return server
 
 

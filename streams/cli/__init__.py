@@ -1,10 +1,4 @@
-"""The commands `replay`, `simulate` and `worker` of `upload-gate`: their options and their output.
+"""The commands that streams adds to `upload-gate`: their options and their output, a file or a folder for each.
 
 `upload-gate` finds them through the entry points `upload_gate.commands`. Other modules do the work.
 """
-
-from streams.cli.replay import replay
-from streams.cli.simulate import simulate
-from streams.cli.worker import worker
-
-__all__ = ["replay", "simulate", "worker"]

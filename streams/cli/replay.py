@@ -64,7 +64,7 @@ def replay(
     from gate.policyfile import load_policy
     from streams.files.model_directory import load_models
     from streams.lab.replay_system import ReplayServers
-    from streams.lab.rows import not_after, read
+    from streams.lab.rows import UNLABELLED, not_after, read
 
     pace = _pace(speed)
     rules = load_policy(policy)
@@ -74,6 +74,8 @@ def replay(
         say(note)
     if stream.synthetic_times:
         say("the stream has no times: each account's uploads are set about 6 h apart, so tempo says nothing")
+    if all(upload.label == UNLABELLED for upload in stream.uploads):
+        say("no row has a label: the replay shows what the gate refuses, and not how well scores separate abusers")
     if features is not None:
         _write_features(features, stream, used)
     addresses = resolve_addresses(state, redis=redis, kafka=kafka)
@@ -135,19 +137,26 @@ async def _replay(stream: Stream, policy: Policy, places: ReplayServers, pace: f
 
 def outcome_lines(outcome: Outcome) -> list[str]:
     """The outcome as lines for people."""
-    lines = []
-    for key, value in outcome.as_json().items():
+    lines, found = [], outcome.as_json()
+    for key, value in found.items():
         name = _PLAINER.get(key, key.replace("_", " "))
         if isinstance(value, dict):
             shown = ", ".join(f"{verdict} {count:,}" for verdict, count in value.items()) or "none"
         elif value is None:
-            shown = "not known: the labels are of one class"
+            shown = f"not known: {_one_class(found)}"
         elif isinstance(value, bool):
             shown = "yes" if value else "no"
         else:
             shown = f"{value:,}" if isinstance(value, int) else f"{value:g}"
         lines.append(f"{name:<48} {shown}")
     return lines
+
+
+def _one_class(found: dict[str, object]) -> str:
+    """Why there is nothing to separate."""
+    if not found["abusive_accounts"] and not found["benign_accounts"]:
+        return "no row has a label"
+    return f"all labelled accounts are {'abusive' if found['abusive_accounts'] else 'honest'}"
 
 
 def _pace(speed: str) -> float | None:

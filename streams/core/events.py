@@ -319,7 +319,8 @@ def check_record(event: Event, at_us: int, key: bytes | None, timestamp_ms: int)
         raise Unreadable(Fault.CLOCK_ABSURD, "at is before 1970; correct the sender's clock")
     if timestamp_ms > 0 and at_us > timestamp_ms * 1000 + MAX_AHEAD_US:
         raise Unreadable(
-            Fault.CLOCK_FUTURE, "at is more than 5 minutes ahead of the broker; correct the sender's clock"
+            Fault.CLOCK_FUTURE,
+            "at is more than 5 minutes ahead of the broker; correct the sender's clock, or the broker's",
         )
     if at_us >= LATEST_US:
         raise Unreadable(Fault.CLOCK_ABSURD, "at is after the year 3000; correct the sender's clock")

@@ -52,6 +52,9 @@ MEAN_OVER = 20
 """Captions and linked uploads over which a running mean goes."""
 REFUSALS = frozenset(("throttle", "challenge", "deny", "paused"))
 """The decisions that refuse an attempt; any other, or none, lets it in."""
+CameFrom = dict[tuple[int, str | None, str | None], tuple[int, int]]
+"""The hashes of network and device by day, address and device. Dated items are the same once they have held a place on that
+day, so that folding it again would change nothing."""
 _LAST_DAY = 0xFFFF
 _MARK = 0xFF_FFFF
 _LAST_MARKS = -MAX_RING * RING_MARK_BYTES
@@ -100,6 +103,7 @@ def fold(
     link_odds: int | None = None,
     shown: list[int] | None = None,
     may_link: bool = True,
+    came_from: CameFrom | None = None,
 ) -> bool:
     """Fold one event of the account into `facts`, in place; `uploads` grows if it was one that was let through.
 
@@ -108,7 +112,8 @@ def fold(
     `value` is the record's bytes, which only the order-sensitive digest depends on. `web` reads the links of an upload.
     `malformed` is how many of the event's fields broke their rule, `caption` the numbers of its caption where captions are
     read, `link_odds` the log odds of its worst link where a link model reads them. `may_link` is False for an upload that is
-    known to hold no link, as most do not. Where it raises, facts and `shown` are in no defined state.
+    known to hold no link, as most do not. `came_from` has the places of the events of this account that were folded before
+    into these very facts; the caller keeps it for the next one. Where it raises, facts and `shown` are in no defined state.
     """
     kind, known = kind_of(event), facts.event_ids
     mark = hashes.mark(f"{kind} {event.id}")
@@ -126,7 +131,7 @@ def fold(
         _fold_creation(facts, since_epoch_us(event.account.created_at), at_us)
     attempt: Any = event
     if kind == ATTEMPTED:  # asking for the class takes twice as long
-        network, device = _fold_places(facts, attempt, at_us, hashes)
+        network, device = _fold_places(facts, attempt, at_us, hashes, came_from)
         if attempt.decision not in REFUSALS:
             content, host = _fold_upload(facts, attempt, at_us, hashes, web, caption, may_link)
             if link_odds is not None:
@@ -165,18 +170,25 @@ def _fold_creation(facts: Facts, created_us: int, at_us: int) -> None:
         facts.created_us = created_us
 
 
-def _fold_places(facts: Facts, event: Attempted, at_us: int, hashes: KeyedHashes) -> tuple[int, int]:
+def _fold_places(
+    facts: Facts, event: Attempted, at_us: int, hashes: KeyedHashes, came_from: CameFrom | None
+) -> tuple[int, int]:
     """The hashes of the network and the device, 0 for none."""
     day = at_us // DAY_US
     if day > _LAST_DAY:
         day = _LAST_DAY
     ip, known = event.ip, event.device
+    if came_from is not None:
+        before = came_from.get((day, ip, known))
+        if before is not None:
+            return before
     network = device = 0
     if ip is not None:
         try:
             network = hashes.networks[ip]
         except ValueError:
             facts.malformed += 1
+            came_from = None  # every such address counts
         else:
             place, kept = _place(day, network), facts.networks
             if not kept.startswith(place):
@@ -186,6 +198,8 @@ def _fold_places(facts: Facts, event: Attempted, at_us: int, hashes: KeyedHashes
         place, kept = _place(day, device), facts.devices
         if not kept.startswith(place):
             facts.devices = dated(kept, place, 2, MAX_PLACES)
+    if came_from is not None:
+        came_from[day, ip, known] = network, device
     return network, device
 
 

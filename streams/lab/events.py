@@ -20,8 +20,8 @@ from gate.core.duration import parse_duration_us
 from gate.errors import OperatorError
 from streams.core.counters import BY_COUNT, BY_TIME, COUNT_NAMES, LABEL_NAMES, CountedEvent, Counters, Kept
 from streams.core.models.event_card import EventCard, Matrix
+from streams.lab.row_notes import RowNotes
 from streams.lab.rows import ABUSIVE, BENIGN, FIELDS, Row, are_counted, read_rows
-from streams.lab.unread_fields import UnreadFields
 
 FAMILIES: Final = ("amount", "source", "target", "place", "kind", "labels")
 
@@ -39,13 +39,16 @@ class NoLabels(OperatorError):
 
 @dataclass(frozen=True, slots=True)
 class EventStream:
-    """Events in order, with their times in the unit of `by_time` (seconds, else their number) and their labels."""
+    """Events in order, with their times in the unit of `by_time` (seconds, else their number) and their labels.
+
+    `notes` are what is to be said of the rows."""
 
     events: list[CountedEvent]
     times: list[float]
     labels: NDArray[np.int64]
     by_time: bool
     rows: dict[str, int]
+    notes: Sequence[str] = ()
 
     @property
     def has_kinds(self) -> bool:
@@ -74,10 +77,10 @@ def read_events(files: Sequence[Path], after: float = 0.0) -> EventStream:
     """
     rows: list[Row] = []
     counts: dict[str, int] = {}
-    fields = UnreadFields(FIELDS)
+    noted = RowNotes(FIELDS)
     by_time = True
     for file in files:
-        found = [row for _, row in read_rows(file, fields=fields)]
+        found = [row for _, row in read_rows(file, notes=noted)]
         counts[file.name] = len(found)
         by_time = by_time and not are_counted(found) and all(row.t is not None for row in found)
         rows += sorted(found, key=lambda row: (row.t or 0, row.seq or 0)) if by_time else found
@@ -85,9 +88,9 @@ def read_events(files: Sequence[Path], after: float = 0.0) -> EventStream:
         rows.sort(key=lambda row: row.t or 0)
     labels = np.array([row.label for row in rows], np.int64)
     if not rows or not (labels >= 0).any():
-        raise NoLabels(f"no row has a label of 0 or 1{fields.hint()}", "give a labelled stream")
+        raise NoLabels(f"no row has a label of 0 or 1{noted.hint()}", "give a labelled stream")
     times = [float(row.t or 0) if by_time else after + number for number, row in enumerate(rows, start=1)]
-    return EventStream([_event(row) for row in rows], times, labels, by_time, counts)
+    return EventStream([_event(row) for row in rows], times, labels, by_time, counts, noted.notes())
 
 
 def read_events_of_kinds(files: Sequence[Path], labels: str) -> EventStream | None:

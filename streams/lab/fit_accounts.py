@@ -31,7 +31,7 @@ from streams.lab.caption_odds_line import carried_on, steepness, with_line
 from streams.lab.cross_fitted import KNOWN, cross_fitted, share_known
 from streams.lab.detection_figures import DetectionFigures, detection_figures
 from streams.lab.families import family_numbers, shown
-from streams.lab.fit_texts import LEAST_LABELS, Labelled, Progress, TooFewLabels
+from streams.lab.fit_texts import LEAST_LABELS, Labelled, Progress, TooFewLabels, require_labels
 from streams.lab.held_out import HeldOut, held_out, sums_by_family, with_enough_rounds
 from streams.lab.one_thread import one_thread
 from streams.lab.rows import ABUSIVE, BENIGN, Recorded, Stream, read
@@ -143,7 +143,10 @@ def fit_accounts(
     """
     labels = account_labels(streams.uploads)
     accounts = [account for account, label in labels.items() if label in (BENIGN, ABUSIVE)]
-    _require_accounts([labels[account] for account in accounts])
+    require_labels(
+        np.array([labels[account] for account in accounts], np.int64), "accounts",
+        "give more accounts whose rows have the label 0 or 1",
+    )  # fmt: skip
     progress(0.02, "families")
     families = family_numbers(accounts, map(shown, streams.uploads), alphabet)
     enough = (
@@ -206,16 +209,6 @@ def _fit(
         later,
         crossed,
     )
-
-
-def _require_accounts(labels: Sequence[int]) -> None:
-    positives = sum(labels)
-    for name, count in (("abusive", positives), ("honest", len(labels) - positives)):
-        if count < LEAST_LABELS:
-            raise TooFewLabels(
-                f"there are {count} {name} accounts, and a fit needs at least {LEAST_LABELS} of each class",
-                "give more accounts whose rows have the label 0 or 1",
-            )
 
 
 def _reader(

@@ -18,7 +18,7 @@ from streams.core.models.event_card import EventCard, EventTerm, Matrix
 from streams.files.event_cards import event_card
 from streams.lab.detection_figures import DetectionFigures, detection_figures
 from streams.lab.events import JudgedEvents, family, without
-from streams.lab.fit_texts import LEAST_LABELS, Progress, TooFewLabels
+from streams.lab.fit_texts import Progress, require_labels
 from streams.lab.one_thread import one_thread
 
 EARLIER: Final = 0.7
@@ -66,7 +66,7 @@ def fit_events(
     judged: JudgedEvents, seed: int, left_out: Sequence[str] = (), progress: Progress = lambda share, what: None
 ) -> EventFit:
     """Fit a card. Raises TooFewLabels if a class has fewer than 25 labels."""
-    _require_labels(judged.labels)
+    require_labels(judged.labels, "events to fit to")
     names = without(judged.names, left_out)
     order = np.random.default_rng(seed).permutation(len(judged.labels))
     shuffled = np.isin(np.arange(len(order)), order[: int(EARLIER * len(order))])
@@ -83,7 +83,7 @@ def fit_events(
 def judge_later(judged: JudgedEvents, seed: int, left_out: Sequence[str] = ()) -> tuple[EventCard, DetectionFigures]:
     """A card fitted to the earlier events, and its figures on the later ones. Raises TooFewLabels as `fit_events`."""
     first = earlier(judged)
-    _require_labels(judged.labels[first])
+    require_labels(judged.labels[first], "events to fit to")
     card = fit_card(judged, without(judged.names, left_out), first, seed)
     return card, detection_figures(judged.labels[~first], card.log_odds(judged.matrix[~first], judged.names))
 
@@ -180,13 +180,3 @@ def _held_out(judged: JudgedEvents, names: Sequence[str], chosen: NDArray[np.boo
         return detection_figures(judged.labels[:0], np.zeros(0))
     card = fit_card(judged, names, chosen, seed)
     return detection_figures(judged.labels[rest], card.log_odds(judged.matrix[rest], judged.names))
-
-
-def _require_labels(labels: NDArray[np.int64]) -> None:
-    positives = int(labels.sum())
-    for name, count in (("abusive", positives), ("honest", len(labels) - positives)):
-        if count < LEAST_LABELS:
-            raise TooFewLabels(
-                f"there are {count} {name} events to fit to, and a fit needs at least {LEAST_LABELS} of each class",
-                "give more labelled rows",
-            )

@@ -1,8 +1,8 @@
 """Fits a caption model to labelled texts, and counts the n-grams of texts for other fits.
 
-It fits a logistic regression over n-grams and words weighted by their rarity, then calibrates it on held-out values. Folds never
-split a group, so that copies of one text are never in training and test at once. The same rows and the same seed give
-the same weights.
+It fits a logistic regression over n-grams and words in the form that held-out groups bear out, then calibrates it on held-out
+values. Folds never split a group, so that copies of one text are never in training and test at once. The same rows and the
+same seed give the same weights.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from streams.core.models.alphabet import Alphabet
 from streams.core.models.captions import CaptionModel, caption_views
 from streams.core.models.ngrams import NAME_BITS, TABLE_BITS, NgramView, name_views, read_batch, views
 from streams.files.models import caption_model
+from streams.lab.caption_regression import FORMS, MANY, Form, learn, values_of, worth_taking
 from streams.lab.detection_figures import DetectionFigures, detection_figures
 from streams.lab.one_thread import one_thread
 
@@ -27,18 +28,9 @@ LEAST_LABELS: Final = 25
 FOLDS: Final = 10
 FEW_FOLDS: Final = 3
 """Folds where there are many rows."""
-EVIDENCE: Final = 100_000.0
-"""How much all rows together weigh against the pull of weights to zero. More rows weigh no more: most of them come from
-authors and bots that are known already."""
-STRONGEST: Final = 100.0
-"""The most that one row weighs."""
 OF_ONE_AUTHOR: Final = 0.75
 """The exponent by which a text of an author with n texts weighs less: n to this power."""
-USUAL_LENGTH: Final = 20.0
-"""N-grams of a usual text. Values are divided by its root, so that the strength of a fit means the same for all."""
 _CHUNK: Final = 500
-_MANY: Final = 20_000
-"""Rows from which the faster solver is used; it ends near the same weights."""
 
 Progress = Callable[[float, str], None]
 """A callback that gets the share that is done, in [0, 1], and the name of the step."""
@@ -75,15 +67,22 @@ def fit_texts(
     labelled: Labelled, alphabet: Alphabet, seed: int, progress: Progress = lambda share, what: None
 ) -> TextFit:
     """Fit a model. Raises OperatorError if a class has fewer than 25 labels, or if all rows are one group."""
-    _require_labels(labelled)
+    require_labels(labelled.labels)
+    if len(np.unique(labelled.groups)) < 2:
+        raise OperatorError("all rows belong to one group", "give rows of more than one account, text or family")
     matrix = caption_matrix(labelled.texts, alphabet)
     labels = labelled.labels
     progress(0.1, "read")
     rows = _author_weights(labelled.authors)
     groups, alone = labelled.groups, np.arange(len(labels))
-    grouped = _held_out(matrix, labels, rows, groups, seed, lambda share: progress(0.1 + 0.4 * share, "by groups"))
-    shuffled = _held_out(matrix, labels, rows, alone, seed, lambda share: progress(0.5 + 0.4 * share, "by rows"))
-    weights, intercept = _learn(matrix, labels, rows)
+    by_form = {
+        form: _held_out(matrix, labels, rows, groups, seed, form, _part(progress, 0.1 + 0.3 * number, 0.3, "by groups"))
+        for number, form in enumerate(FORMS)
+    }
+    form = worth_taking([_loss(values, labels) for values in by_form.values()])
+    grouped = by_form[form]
+    shuffled = _held_out(matrix, labels, rows, alone, seed, form, _part(progress, 0.7, 0.25, "by rows"))
+    weights, intercept = learn(matrix, labels, rows, form)
     slope, shift = calibrate(grouped, labels)
     progress(1.0, "done")
     table, scale = quantised(weights * slope)
@@ -108,32 +107,39 @@ def fold_models(
     matrix, labels = caption_matrix(labelled.texts, alphabet), labelled.labels
     rows = _author_weights(labelled.authors)
     fold_of = np.zeros(len(labels), np.int64)
-    values = np.zeros(len(labels))
-    fitted: list[tuple[NDArray[np.float64], float]] = []
+    by_form = {form: np.zeros(len(labels)) for form in FORMS}
+    fitted: dict[Form, list[tuple[NDArray[np.float64], float]]] = {form: [] for form in FORMS}
     split = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     for number, (train, test) in enumerate(split.split(matrix, labels, labelled.groups)):
         fold_of[test] = number
-        fitted.append(_learn(matrix[train], labels[train], rows[train]))
-        values[test] = _values(matrix[test], *fitted[-1])
+        for form in FORMS:
+            fitted[form].append(learn(matrix[train], labels[train], rows[train], form))
+            by_form[form][test] = values_of(matrix[test], *fitted[form][-1])
         progress((number + 1) / folds)
-    slope, shift = calibrate(values, labels)
+    form = worth_taking([_loss(values, labels) for values in by_form.values()])
+    slope, shift = calibrate(by_form[form], labels)
     models = []
-    for weights, intercept in fitted:
+    for weights, intercept in fitted[form]:
         table, scale = quantised(weights * slope)
         models.append(caption_model(table, scale, slope * intercept + shift, 0.0))
     return fold_of, models
 
 
-def _require_labels(labelled: Labelled) -> None:
-    positives = int(labelled.labels.sum())
-    for name, count in (("abusive", positives), ("honest", len(labelled.labels) - positives)):
+def _part(progress: Progress, start: float, length: float, what: str) -> Callable[[float], None]:
+    """Progress of a step that begins at `start` and is `length` of the whole."""
+    return lambda share: progress(start + length * share, what)
+
+
+def require_labels(
+    labels: NDArray[np.int64], what: str = "rows with a text", remedy: str = "give more labelled rows"
+) -> None:
+    """Raises TooFewLabels unless each class has enough labels, 1 abusive and 0 honest, for a fit to `what`."""
+    abusive = int(labels.sum())
+    for name, count in (("abusive", abusive), ("honest", len(labels) - abusive)):
         if count < LEAST_LABELS:
-            raise OperatorError(
-                f"there are {count} {name} rows with a text, and a fit needs at least {LEAST_LABELS} of each class",
-                "give more labelled rows",
+            raise TooFewLabels(
+                f"too few {name} {what}: {count}, and a fit needs at least {LEAST_LABELS} of each class", remedy
             )
-    if len(np.unique(labelled.groups)) < 2:
-        raise OperatorError("all rows belong to one group", "give rows of more than one account, text or family")
 
 
 def caption_matrix(texts: Sequence[str], alphabet: Alphabet) -> Any:
@@ -182,62 +188,33 @@ def _author_weights(authors: NDArray[np.int64]) -> NDArray[np.float64]:
     return weights
 
 
-def _learn(matrix: Any, labels: NDArray[np.int64], rows: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
-    """Weights by cell, for sums divided by the root of a text's number of n-grams, and the intercept.
-
-    `rows` weigh the texts of a class against each other. Both classes weigh the same.
-    """
-    from scipy.sparse import csr_matrix, diags
-    from sklearn.linear_model import LogisticRegression
-
-    counts = np.asarray(matrix.sum(1)).ravel()
-    rows_with = np.diff(matrix.tocsc().indptr)
-    used = np.flatnonzero(rows_with)  # with all cells of the table the solver's vectors are mostly zeros
-    rarity = np.log((1 + matrix.shape[0]) / (1 + rows_with[used])) + 1.0
-    lengths = diags(1.0 / np.sqrt(USUAL_LENGTH * np.maximum(counts, 1)))
-    weighed = csr_matrix(lengths @ matrix[:, used] @ diags(rarity), dtype=np.float64)
-    many = len(labels) > _MANY
-    of_class = np.bincount(labels, rows, 2)
-    model = LogisticRegression(
-        C=min(STRONGEST, EVIDENCE / len(labels)),
-        max_iter=200,
-        solver="liblinear",
-        random_state=0,
-        dual=many,
-        tol=0.1 if many else 1e-4,
-    )
-    model.fit(weighed, labels, sample_weight=rows * (len(labels) / 2.0 / of_class)[labels])
-    weights = np.zeros(matrix.shape[1])
-    weights[used] = model.coef_[0] * rarity / np.sqrt(USUAL_LENGTH)
-    return weights, float(model.intercept_[0])
-
-
-def _values(matrix: Any, weights: NDArray[np.float64], intercept: float) -> NDArray[np.float64]:
-    counts = np.asarray(matrix.sum(1)).ravel()
-    values: NDArray[np.float64] = matrix @ weights / np.sqrt(np.maximum(1, counts)) + intercept
-    return values
-
-
 def _held_out(
     matrix: Any,
     labels: NDArray[np.int64],
     rows: NDArray[np.float64],
     groups: NDArray[np.int64],
     seed: int,
+    form: Form,
     progress: Callable[[float], None],
 ) -> NDArray[np.float64]:
     """The value of each row by a model that was fitted without the row and its group."""
     from sklearn.model_selection import StratifiedGroupKFold
 
     values = np.zeros(len(labels))
-    most = FOLDS if len(labels) <= _MANY else FEW_FOLDS
+    most = FOLDS if len(labels) <= MANY else FEW_FOLDS
     folds = min(most, len(np.unique(groups)), int(labels.sum()), int((1 - labels).sum()))
     split = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     for number, (train, test) in enumerate(split.split(matrix, labels, groups), start=1):
         if 0 < labels[train].sum() < len(train):
-            values[test] = _values(matrix[test], *_learn(matrix[train], labels[train], rows[train]))
+            values[test] = values_of(matrix[test], *learn(matrix[train], labels[train], rows[train], form))
         progress(number / folds)
     return values
+
+
+def _loss(values: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
+    """The mean log loss of calibrated values."""
+    slope, shift = calibrate(values, labels)
+    return float(np.logaddexp(0.0, (1 - 2 * labels) * (slope * values + shift)).mean())
 
 
 def calibrate(values: NDArray[np.float64], labels: NDArray[np.int64]) -> tuple[float, float]:

@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.lab.fit_texts import USUAL_LENGTH
+from streams.lab.caption_regression import USUAL_LENGTH
 
 Weights = NDArray[np.float32]
 

@@ -13,9 +13,9 @@ import numpy as np
 from gate.errors import OperatorError
 from streams.core.models.alphabet import Alphabet
 from streams.lab.families import Shown, family_numbers
-from streams.lab.fit_texts import Labelled
+from streams.lab.fit_texts import Labelled, require_labels
+from streams.lab.row_notes import RowNotes
 from streams.lab.rows import ABUSIVE, BENIGN, FIELDS, Row, caption, read_rows
-from streams.lab.unread_fields import UnreadFields
 
 LEAST_FAMILIES: Final = 5
 """Families of each class from which no fold splits one; with fewer, families are not told apart."""
@@ -23,30 +23,35 @@ LEAST_FAMILIES: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class LabelledFiles:
-    """The labelled captions of some files, and their number in each file."""
+    """The labelled captions of some files, their number in each file, and what is to be said of the rows."""
 
     labelled: Labelled
     rows: dict[str, int]
+    notes: Sequence[str] = ()
 
 
 def read_labelled_captions(files: Sequence[Path], alphabet: Alphabet | None = None) -> LabelledFiles:
-    """Every row with a caption and a label of 0 or 1. Raises RowInvalid, and OperatorError if there is no such row.
+    """Every row with a caption and a label of 0 or 1. Raises RowInvalid, and OperatorError if there is no such row, or with an
+    alphabet, which only a fit needs, too few for a fit.
 
     Rows of one account, rows with one content or the same caption, and rows of accounts of one family are one group.
     """
     rows: list[Row] = []
     counts: dict[str, int] = {}
-    fields = UnreadFields(FIELDS)
+    noted = RowNotes(FIELDS)
     for file in files:
-        labelled = (row for _, row in read_rows(file, True, fields) if row.label in (BENIGN, ABUSIVE))
+        labelled = (row for _, row in read_rows(file, True, noted) if row.label in (BENIGN, ABUSIVE))
         found = [msgspec.structs.replace(row, text=text) for row in labelled if (text := caption(row))]
         counts[file.name] = len(found)
         rows += found
     if not rows:
         raise OperatorError(
-            f"no row has both a text and a label of 0 or 1{fields.hint()}",
+            f"no row has both a text and a label of 0 or 1{noted.hint()}",
             "give a labelled stream with captions",
         )
+    labels = np.array([row.label for row in rows], np.int64)
+    if alphabet is not None:
+        require_labels(labels)  # families are worth their time only then
     family_of = {} if alphabet is None else _families(rows, alphabet)
     if any(
         len({family_of.get(r.account_id) for r in rows if r.label == label}) < LEAST_FAMILIES
@@ -61,10 +66,11 @@ def read_labelled_captions(files: Sequence[Path], alphabet: Alphabet | None = No
         )
         for row in rows
     ]
-    labels = np.array([row.label for row in rows], np.int64)
     texts = [row.text for row in rows]
     authors = group_numbers([of_account, of_family] for of_account, _, of_family in keys)
-    return LabelledFiles(Labelled(texts, labels, np.array(group_numbers(keys)), np.array(authors)), counts)
+    return LabelledFiles(
+        Labelled(texts, labels, np.array(group_numbers(keys)), np.array(authors)), counts, noted.notes()
+    )
 
 
 def _families(rows: Sequence[Row], alphabet: Alphabet) -> dict[str, int]:

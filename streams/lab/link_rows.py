@@ -16,8 +16,8 @@ from pathlib import Path
 from streams.core.models.link_model import LinkText, read_link
 from streams.core.weblinks import WebLinks, host
 from streams.lab.gzip_files import UNREADABLE, opened, why_unreadable
+from streams.lab.row_notes import RowNotes
 from streams.lab.rows import ABUSIVE, BENIGN, MAX_TIME_S, RowInvalid, read_rows
-from streams.lab.unread_fields import UnreadFields
 
 MAX_LINE = 1 << 16
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]*)?(e[+-]?[0-9]+)?", re.IGNORECASE | re.ASCII)
@@ -39,13 +39,13 @@ class LinkRow:
     host: str = ""
 
 
-def read_links(file: Path, of_list: int, web: WebLinks, fields: UnreadFields | None = None) -> list[LinkRow]:
+def read_links(file: Path, of_list: int, web: WebLinks, notes: RowNotes | None = None) -> list[LinkRow]:
     """The labelled links of a file in its order. The links of a list have the label `of_list`, those of rows their own.
 
-    Where honest links are expected, rows without a label are honest. `fields` counts the names of the rows' fields. Raises
+    Where honest links are expected, rows without a label are honest. `notes` counts what is noted of the rows. Raises
     RowInvalid for a line that cannot be read.
     """
-    found = (labelled_link(link, label, at_s, web) for at_s, link, label in _labelled(file, of_list, fields))
+    found = (labelled_link(link, label, at_s, web) for at_s, link, label in _labelled(file, of_list, notes))
     return [row for row in found if row is not None]
 
 
@@ -58,9 +58,9 @@ def labelled_link(link: str, label: int, at_s: float | None, web: WebLinks) -> L
     return LinkRow(text, web.registrable(name), web.own_name(name)[1], label, at_s, name)
 
 
-def _labelled(file: Path, of_list: int, fields: UnreadFields | None) -> Iterator[tuple[float | None, str, int]]:
+def _labelled(file: Path, of_list: int, notes: RowNotes | None) -> Iterator[tuple[float | None, str, int]]:
     if _is_json(file):
-        for _, row in read_rows(file, fields=fields):
+        for _, row in read_rows(file, notes=notes):
             label = of_list if of_list == BENIGN and row.label != ABUSIVE else row.label
             if label in (BENIGN, ABUSIVE) and isinstance(row.urls, list):
                 yield from ((row.t, link, label) for link in row.urls if isinstance(link, str))

@@ -30,7 +30,7 @@ from gate.core.request import CheckRequest
 from gate.errors import FileInvalid
 from gate.records.complaints import plain_complaint
 from streams.lab.gzip_files import UNREADABLE, opened, why_unreadable
-from streams.lab.unread_fields import UnreadFields
+from streams.lab.row_notes import RowNotes
 
 MAX_ROW_BYTES = 1 << 20
 MOST_NAMED = 5
@@ -44,6 +44,7 @@ COUNTED_GAP_S = 60.0
 """The gap between rows whose recorded time is only a row number. Their order is kept."""
 WEEK_US = 7 * 86_400 * 1_000_000
 BENIGN, ABUSIVE, UNLABELLED = 0, 1, -1
+NO_ROWS = "holds no rows; config/README.md shows a row"
 
 _HOLDS = {
     "field label: ": "0 for honest, 1 for abusive, -1 for unknown",
@@ -127,11 +128,11 @@ def read(file: Path, limit: int | None = None, skip_unknown: bool = False) -> St
     Raises RowInvalid for the first row that cannot be used, and for a file that cannot be read. With `skip_unknown`,
     rows of an account that cannot be known are left out instead.
     """
-    fields = UnreadFields(FIELDS)
-    given = list(read_rows(file, any_account=skip_unknown, fields=fields))
+    noted = RowNotes(FIELDS)
+    given = list(read_rows(file, any_account=skip_unknown, notes=noted))
     rows = [one for one in given if not skip_unknown or is_account(one[1].account_id)]
     if not rows:
-        raise RowInvalid(file, None, "holds no rows")
+        raise RowInvalid(file, None, NO_ROWS)
     bare = sum(row.t is None for _, row in rows)
     counted = are_counted([row for _, row in rows])
     if bare == len(rows):
@@ -142,7 +143,7 @@ def read(file: Path, limit: int | None = None, skip_unknown: bool = False) -> St
         times = [_counted_us(row) if counted else round(float(row.t or 0) * 1e6) for _, row in rows]
     # the sort is stable: rows of one moment stay in the order of the file
     ordered = sorted(range(len(rows)), key=lambda i: (times[i], rows[i][1].seq or 0))[:limit]
-    notes = fields.notes()
+    notes = noted.notes()
     if len(rows) < len(given):
         notes.append(f"{len(given) - len(rows)} rows are of an account that cannot be known; they are left out")
     if counted:
@@ -256,13 +257,13 @@ def is_account(account_id: str) -> bool:
     return True
 
 
-def read_rows(file: Path, any_account: bool = False, fields: UnreadFields | None = None) -> Iterator[tuple[int, Row]]:
+def read_rows(file: Path, any_account: bool = False, notes: RowNotes | None = None) -> Iterator[tuple[int, Row]]:
     """Line number and row of each line that is not blank. Raises RowInvalid at the first that cannot be used; it names the
-    next ones, too.
+    next ones, too. It is also raised for a file without any row.
 
-    With `any_account` a row's account may be a word for unknown. `fields` counts the names of the rows' fields.
+    With `any_account` a row's account may be a word for unknown. `notes` counts what is noted of the rows.
     """
-    line, refused = 0, _Refused(file)
+    line, blank, refused = 0, 0, _Refused(file)
     try:
         with opened(file) as source:
             while raw := source.readline(MAX_ROW_BYTES + 1):
@@ -278,9 +279,10 @@ def read_rows(file: Path, any_account: bool = False, fields: UnreadFields | None
                     refused.add(line, f"the row is longer than {MAX_ROW_BYTES:,} bytes")
                     break
                 if raw.isspace():
+                    blank += 1
                     continue
                 try:
-                    row = _checked(raw, any_account, fields)
+                    row = _checked(raw, any_account, notes)
                 except _Unusable as unusable:
                     refused.add(line, str(unusable))
                     continue
@@ -289,6 +291,8 @@ def read_rows(file: Path, any_account: bool = False, fields: UnreadFields | None
     except UNREADABLE as error:
         raise RowInvalid(file, line + 1 if line else None, f"cannot be read: {why_unreadable(error)}") from None
     refused.tell()
+    if line == blank:
+        raise RowInvalid(file, None, NO_ROWS)
 
 
 class _Unusable(Exception):
@@ -319,11 +323,11 @@ class _Refused:
         raise RowInvalid(self._file, line, problem, more)
 
 
-def _checked(raw: bytes, any_account: bool = False, fields: UnreadFields | None = None) -> Row:
+def _checked(raw: bytes, any_account: bool = False, notes: RowNotes | None = None) -> Row:
     try:
         given = parse(raw)
-        if fields is not None and isinstance(given, dict):
-            fields.add(given)
+        if notes is not None and isinstance(given, dict):
+            notes.add(given, raw)
         row = msgspec.convert(given, Row)
     except UnicodeEncodeError:
         raise _Unusable(f"field {_with_half_a_character(given)}: holds half a character") from None

@@ -7,7 +7,7 @@ one are read, and take their place in the processor's cache.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from itertools import compress
 from typing import Final, NamedTuple
 
@@ -16,7 +16,7 @@ from streams.core.established import is_established
 from streams.core.events import kind_of, malformed
 from streams.core.facts import Facts, pack, unpack
 from streams.core.features import FactFeatures
-from streams.core.fold import KeyedHashes, fold
+from streams.core.fold import CameFrom, KeyedHashes, fold
 from streams.core.weblinks import WebLinks
 from streams.pipeline.effects import DroppedFields, EventCounts
 from streams.pipeline.reading import ReadEvent, ReadEvents
@@ -74,7 +74,7 @@ class FoldedBatch:
         self._plain = self._duplicates = self._late = 0
         self._others: list[ReadEvent] = []
 
-    def fold(self, places: Mapping[str, Iterable[int]], read: ReadEvents) -> list[str]:
+    def fold(self, places: Mapping[str, Sequence[int]], read: ReadEvents) -> list[str]:
         """Fold each account's events, those at its `places`; returns the accounts for which that raises.
 
         Of such an account nothing is kept. Raises msgspec.DecodeError for a state that cannot be read.
@@ -89,13 +89,14 @@ class FoldedBatch:
             began, late = len(rows), facts.late
             plain = duplicates = 0
             others: list[ReadEvent] = []
+            came_from: CameFrom | None = {} if len(at) > 1 else None
             try:
                 for place in at:
                     event, at_us, offset, value, unknown_fields, dropped, is_attempt, may_link = events[place]
                     broken = malformed(dropped) if dropped else 0
                     if not fold(
                         facts, event, at_us, offset, value, hashes, web, broken,
-                        captions[place], link_odds[place], rows, may_link,
+                        captions[place], link_odds[place], rows, may_link, came_from,
                     ):  # fmt: skip
                         duplicates += 1
                     elif is_attempt and not unknown_fields and not dropped:
@@ -154,7 +155,7 @@ class BatchFold:
 
     def __init__(
         self,
-        places: Mapping[str, Iterable[int]],
+        places: Mapping[str, Sequence[int]],
         events: ReadEvents,
         begin: Callable[[], FoldedBatch],
         sorted_out: Callable[[str], ReadEvents],

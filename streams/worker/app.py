@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
@@ -44,7 +45,7 @@ from streams.worker.metrics import WorkerMetrics, serve_metrics
 from streams.worker.models_in_use import models_line, models_of
 from streams.worker.monitor import RebalanceMonitor
 from streams.worker.one_cluster import OneCluster
-from streams.worker.one_filler import OneFiller
+from streams.worker.one_group import OneGroup
 from streams.worker.outage import ClientNoise, Outage
 from streams.worker.pages import Pages, declare_pages
 from streams.worker.settings import LOOPBACK, WorkerSettings, read_worker_settings
@@ -107,15 +108,18 @@ def build(settings: WorkerSettings, registry: CollectorRegistry, step: Callable[
     store = None if settings.redis is None else RedisScoreStore(settings.redis, prefix=settings.redis_prefix)
     models = models_of(settings)
     scorecard = models.scorecard
-    crowd = Crowd(numbers=account_numbers(settings.salt))
+    crowd = Crowd(numbers=account_numbers(settings.salt), clock_us=lambda: time.time_ns() // 1_000)
     alphabet, web = build_alphabet(), load_web_links()
     campaigns = models.campaigns(crowd, alphabet, web)
-    backfill = Backfill(crowd, passes_over=campaigns.passes_over, is_here=lambda number: partitions.has(number))
+    backfill = Backfill(
+        crowd, passes_over=campaigns.passes_over, is_here=lambda number: partitions.has(number), is_early=campaigns.look
+    )
     scoring = f"{scorecard.hash}/{VERSION}/{models.hash}" if models.hash else f"{scorecard.hash}/{VERSION}"
     partitions = Partitions(
         where, store, metrics, kafka, redis, crowd.give_back, scoring, settings.forget_after_us, backfill.waiting,
         backfill.give_back, lambda: crowd.has_heard_stored and campaigns.has_heard_stored, settings.act_within_records,
         lambda accounts: backfill.remember(accounts, list(map(crowd.numbers.of, accounts))),
+        campaigns.look,
     )  # fmt: skip
     app = App(
         settings.group,
@@ -146,8 +150,8 @@ def build(settings: WorkerSettings, registry: CollectorRegistry, step: Callable[
         captions=models.caption_reader(alphabet), campaigns=campaigns, links=models.link_reader(alphabet, web),
     )  # fmt: skip
     declare_agents(app, fetches, folding.work, settings.partitions, metrics.agents.track_inprogress)
-    filler = OneFiller(store, where.group, where.topics.scores.name, lambda: cluster.known, settings.redis_prefix)
-    declare_timers(app, Upkeep(partitions, app.intake, kafka, metrics, monitor, cluster, filler))
+    one_group = OneGroup(store, where.group, where.topics.scores.name, lambda: cluster.known, settings.redis_prefix)
+    declare_timers(app, Upkeep(partitions, app.intake, kafka, metrics, monitor, cluster, one_group))
     if settings.web_port:
         app.serves_pages = True
         declare_pages(app, Pages(partitions, crowd, scorecard, campaigns))

@@ -22,7 +22,7 @@ from streams.worker.commit import Hooks, Misplaced, Owner, Where, kind_of
 from streams.worker.continuity import LogChange
 from streams.worker.lag import ACT_WITHIN_RECORDS, acts
 from streams.worker.metrics import WorkerMetrics
-from streams.worker.one_filler import OneFiller
+from streams.worker.one_group import OneGroup
 from streams.worker.outage import Outage
 from streams.worker.partition import Event, Partition, State
 from streams.worker.refusals import refused
@@ -68,12 +68,14 @@ class Partitions:
         knows_others: Callable[[], bool] = lambda: True,
         act_within_records: int = ACT_WITHIN_RECORDS,
         remember: Callable[[Sequence[str]], None] = lambda accounts: None,
+        look: Callable[[], bool] = lambda: False,
     ) -> None:
         """`give_back` gets crowd counts that were taken and not committed, `wait_again` the accounts that were scored
         without an event and not committed; for `scoring`, `forget_after_us` and `waiting` see `commit.Owner`.
 
         Accounts are scored again, without an event, only while the worker `knows_others`, the counts of all partitions, and
         their partition is no more than `act_within_records` behind. `remember` gets the accounts of a partition that opens.
+        `look` takes in some of what was heard of other partitions, and says whether there is more.
         """
         self.where = where
         self._give_back = give_back
@@ -84,6 +86,7 @@ class Partitions:
         self._knows_others = knows_others
         self._act_within_records = act_within_records
         self._remember = remember
+        self._look = look
         self.wake = asyncio.Event()
         self._store = store
         self._metrics = metrics
@@ -161,27 +164,33 @@ class Partitions:
         for partition in self._all.values():
             partition.on(Event.TOPIC_CHANGED, Misplaced(f"{topic} is another topic now"))
 
-    async def catch_up_redis(self, filler: OneFiller | None = None) -> None:
+    async def catch_up_redis(self, one_group: OneGroup | None = None) -> None:
         """Write the scores that Redis lacks, once. Logs if Redis is away, was emptied or is back. Raises KafkaError.
 
-        Where `filler` knows of another group that fills this Redis, the marks say nothing and are not compared.
+        Where `one_group` knows of another group that fills this Redis, the marks say nothing and are not compared.
         """
         if self._store is None:
             return
         owners = [p.owner for p in self._all.values() if p.owner is not None and p.state is not State.SETTLING]
         try:
-            await within(PUT_WITHIN_S, self._compare_marks(self._store, owners, filler))
-            behind = [owner.redis for owner in owners if owner.redis.missing_from is not None]
-            done = [await redis.catch_up(self.where.bootstrap, self.where.topics.scores.name) for redis in behind]
+            await within(PUT_WITHIN_S, self._compare_marks(self._store, owners, one_group))
+            behind = [owner for owner in owners if owner.redis.missing_from is not None]
+            done = [await owner.redis.catch_up(self.where.bootstrap, self.where.topics.scores.name) for owner in behind]
+            if any(done):  # an owner that does not live until the next call would leave its successor the same work
+                await within(PUT_WITHIN_S, self._compare_marks(self._store, behind, one_group))
         except (StoreUnavailable, TimeoutError) as error:
             self._redis.down(str(error) or "no answer in time")
             return
+        recovered = {owner.partition: owner.redis.take_recovered() for owner in owners}
+        if any(recovered.values()):
+            said = "Redis lacked scores of partitions %s when they changed hands: %d were written again"
+            log.info(said, [number for number, scores in recovered.items() if scores], sum(recovered.values()))
         if all(done):
             self._redis.up()
 
-    async def _compare_marks(self, store: ScoreMirror, owners: Sequence[Owner], filler: OneFiller | None) -> None:
+    async def _compare_marks(self, store: ScoreMirror, owners: Sequence[Owner], one_group: OneGroup | None) -> None:
         """Check by the marks whether Redis has lost scores, and whether it answers again. Raises StoreUnavailable."""
-        if filler is not None and not filler.alone:
+        if one_group is not None and not one_group.alone:
             owners = ()
         prefix = f"{self.where.topics.scores.name}:"
         offered = {f"{prefix}{owner.partition}": owner.redis.mark() for owner in owners}
@@ -192,13 +201,8 @@ class Partitions:
             for name in (f"{prefix}{owner.partition}",)
             if owner.redis.compare_mark(found[name], offered[name], owner.uncommitted)
         ]
-        # a worker that was killed wrote its last mark up to a second before its last scores
-        resumed = [n for n in lost if offered[f"{prefix}{n}"][0] == UNKNOWN_MARK and found[f"{prefix}{n}"]]
-        if resumed:
-            log.info(
-                "Redis may lack the last scores of partitions %s, which changed hands: they are written again", resumed
-            )
-        if emptied := [n for n in lost if n not in resumed]:
+        # of partitions that changed hands, `catch_up_redis` says what was missing
+        if emptied := [n for n in lost if offered[f"{prefix}{n}"][0] != UNKNOWN_MARK]:
             log.warning("Redis lacks scores that it had, of partitions %s: they are written again", emptied)
         if self._redis.is_down:
             await store.scores(("-",))
@@ -248,6 +252,8 @@ class Partitions:
             async with asyncio.timeout(HEAR_WITHIN_S):
                 while states and not self._knows_others():
                     await asyncio.sleep(HEAR_AGAIN_S)
+                while states and self._look():
+                    await asyncio.sleep(0)
         latest = list(islice(reversed(states), MOST_REMEMBERED))
         for at in range(0, len(latest), REMEMBERED_A_TURN):
             self._remember(latest[at : at + REMEMBERED_A_TURN])

@@ -30,7 +30,7 @@ from aiokafka.errors import (
 
 from gate.errors import StoreUnavailable, UploadGateError
 from gate.records.topics import Topics
-from gate.stores.kafka.client import connected, send_packed
+from gate.stores.kafka.client import connected, send_packed, stopped
 from gate.stores.kafka.topic_settings import compare_partitions
 from gate.stores.kafka.topics import group_offset, shapes
 from streams.pipeline.effects import Effects, Scores, States, merged
@@ -44,7 +44,13 @@ from streams.worker.changelog import (
 )
 from streams.worker.chores import Chores
 from streams.worker.continuity import Log, LogChange, Resumption, ScoreBasis, next_generation, resume, score_basis
-from streams.worker.producer import ResultUnknown, first_error, transactional_producer
+from streams.worker.producer import (
+    ResultUnknown,
+    TransactionUnended,
+    first_error,
+    transactional_producer,
+    waits_for_transaction,
+)
 from streams.worker.scores_to_redis import ScoresToRedis
 
 COMMIT_EVERY_S = 0.2
@@ -164,14 +170,19 @@ class Owner:
     async def open(self) -> int:
         """Fence earlier owners, then read states and position. Returns the number of records read.
 
-        Raises KafkaError, StoreUnavailable and TimeoutError, which may be retried; StateUnreadable and TopicUnfit,
-        which may not.
+        Raises KafkaError, StoreUnavailable, TransactionUnended and TimeoutError, which may be retried; StateUnreadable and
+        TopicUnfit, which may not.
         """
         topics, bootstrap = self.where.topics, self.where.bootstrap
-        async with asyncio.timeout(OPEN_WITHIN_S):
-            await self._fence()
-            names = [topic.name for topic in (topics.events, topics.rescores, *topics.of_worker())]
-            cluster, known = await shapes(bootstrap, names)
+        try:
+            async with asyncio.timeout(OPEN_WITHIN_S):
+                await self._fence()
+                names = [topic.name for topic in (topics.events, topics.rescores, *topics.of_worker())]
+                cluster, known = await shapes(bootstrap, names)
+        except TimeoutError as error:
+            if waits_for_transaction(self._producer):
+                raise TransactionUnended(f"a transaction of the group {self.where.group} does not end") from error
+            raise
         partitions = compare_partitions(bootstrap, topics, known)
         async with PartitionReader(bootstrap, topics.states.name, self.partition) as reader:
             count = await self.accounts.load(reader, topics.states.name, known[topics.states.name].topic_id)
@@ -253,16 +264,8 @@ class Owner:
             self._hooks.not_committed(self, not_committed)
         producer, self._producer = self._producer, None
         if producer is not None:
-            try:
-                await producer.stop()
-            except (
-                ResultUnknown,
-                KafkaError,
-                OSError,
-                TimeoutError,
-            ):  # the request under way has failed, and no caller waits for it
-                with contextlib.suppress(KafkaError, OSError, TimeoutError):
-                    await producer.client.close()
+            with contextlib.suppress(ResultUnknown):  # the request under way has failed, and no caller waits for it
+                await stopped(producer)
 
     async def act(self, effects: Effects, handed_over: float) -> None:
         """Write `effects`, which were just folded. Returns as soon as the next batch may be folded.

@@ -200,10 +200,9 @@ def as_json(listed: ListedLetter) -> dict[str, object]:
     }
 
 
-def as_line(listed: ListedLetter) -> str:
-    """A dead letter for people; not safe for a terminal yet."""
+def as_line(listed: ListedLetter, when: str) -> str:
+    """A dead letter for people, with the time `when` it was written; not safe for a terminal yet."""
     body, at = listed.letter.body, listed.letter.body.origin
     again = f"  (sent again from {body.replayed})" if body.replayed else ""
     done = "  (replayed)" if listed.was_replayed else ""
-    when = instant_of(listed.letter.at_ms)
     return f"{when}  {at.partition}:{at.offset}  {body.reason}: {body.detail}{again}{done}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self
@@ -13,6 +14,7 @@ from gate.stores.kafka.connection import connection
 from gate.stores.kafka.recreation import RecreationWatch
 
 POLL_MS = 500
+MOST = 1_000
 
 
 class TopicFollower:
@@ -65,11 +67,15 @@ class TopicFollower:
         await self._watch.__aexit__(None, None, None)
         await closed(self._consumer.stop())
 
-    async def next(self, timeout_ms: int = POLL_MS) -> Sequence[Any]:
-        """The client's next records in their order; none if none come in time. Raises KafkaError."""
+    async def next(self, timeout_ms: int = POLL_MS, most: int = MOST) -> Sequence[Any]:
+        """The next records in their order, up to `most`; none if none come in time. Raises KafkaError.
+
+        The caller's work on the last ones must not hold up the event loop much longer, so others have their turn first.
+        """
+        await asyncio.sleep(0)  # the client does not wait where it has records
         if self._watch.take():
             self._consumer.seek(self._at, (await self._consumer.beginning_offsets([self._at]))[self._at])
-        found = await self._consumer.getmany(self._at, timeout_ms=timeout_ms)
+        found = await self._consumer.getmany(self._at, timeout_ms=timeout_ms, max_records=most)
         records: Sequence[Any] = found.get(self._at, ())
         if records:
             if records[0].offset < self.position:  # of a new topic, whose records are none of the stored ones

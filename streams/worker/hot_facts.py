@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Container, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from itertools import islice
 from typing import Any, Final, Protocol
 from zlib import crc32
 
@@ -40,6 +41,10 @@ from streams.worker.settings import WorkerSettings
 
 EVERY_S: Final = 0.2
 SAY_AGAIN_S: Final = 600.0
+NEXT_TURN_S: Final = 0.02
+TOLD_A_TURN: Final = 1_000
+TRY_AGAIN_S: Final = 2.0
+"""Pause after a write that failed. The producer of Kafka connects anew for each."""
 _KINDS: Final = {IP: HotKind.NETWORK, DEVICE: HotKind.DEVICE}
 _NUMBERS: Final = {kind: number for number, kind in _KINDS.items()}
 
@@ -54,6 +59,11 @@ class Writes(Protocol):
 
 class MakesRecords(Protocol):
     """What makes the records: `HotFactRecords` and `NewcomerRecords`."""
+
+    @property
+    def has_more(self) -> bool:
+        """Whether the next call has more records to make, because the last one had to end."""
+        ...
 
     def changes(self, mine: Collection[int], again: bool = False, /) -> list[Record]:
         """The records since the last call, for the features of the partitions `mine`; all of them `again`."""
@@ -73,31 +83,49 @@ class HotFactRecords:
         self._hot = HotFacts(crowd, levels)
         self._told: dict[bytes, bytes] = {}
         self._mine: Collection[int] = ()
+        self._to_tell: dict[str, None] = {}
+        """The features that are told again."""
+        self._are_known = False
+        """Whether gates may know those from an earlier owner."""
         self._cold: dict[str, None] = {}
         """The last features, at most `MAX_HOT`, that stopped being hot while their partition was not among `_mine`."""
 
+    @property
+    def has_more(self) -> bool:
+        """Whether the next call has more records to make."""
+        return bool(self._to_tell) or (self._crowd.today is not None and self._hot.has_more)
+
     def changes(self, mine: Collection[int], again: bool = False) -> list[Record]:
-        """The records since the last call, for the features of the partitions `mine`; all of them `again`.
+        """The records since the last call, for the features of the partitions `mine`; all of them `again`, of which each call
+        makes `TOLD_A_TURN`.
 
         None before the first event: until then it is not known on which day a fact ends, and whether it has ended.
         """
         if self._crowd.today is None:
             return []
         changed = self._hot.changes()
+        if not self._hot.has_walked:
+            return []
         is_other = set(mine) != set(self._mine)
-        if not (again or is_other):
-            return list(self._records(changed, ()))
-        gone = [fact for fact in changed if not fact.accounts]
-        held = self._hot.all()
-        self._mine, before, self._told = tuple(mine), self._told, {}
-        if not is_other:
-            return list(self._records([*held, *gone], before))
-        # an earlier owner, or this worker before it fell behind, may have told any of them
-        cold = [HotFact(feature, 0, 0) for feature in self._cold if self._is_mine(feature)]
-        return list(self._records([*cold, *held, *gone], None))
+        if again or is_other:
+            self._to_tell.update(dict.fromkeys([fact.feature for fact in self._hot.all()]))
+        if is_other:
+            self._mine, self._told = tuple(mine), {}
+            # an earlier owner, or this worker before it fell behind, may have told any of them
+            gone = [fact.feature for fact in changed if not fact.accounts]
+            cold = [feature for feature in self._cold if self._is_mine(feature)]
+            self._to_tell.update(dict.fromkeys([*cold, *gone]))
+            self._are_known = True
+        turn = [self._hot.now(feature) for feature in islice(self._to_tell, TOLD_A_TURN)]
+        news = [fact for fact in changed if fact.feature not in self._to_tell]
+        records = [*self._records(news), *self._records(turn, again=True)]
+        for fact in turn:
+            del self._to_tell[fact.feature]
+        self._are_known = self._are_known and bool(self._to_tell)
+        return records
 
-    def _records(self, facts: Iterable[HotFact], told: Container[bytes] | None) -> Iterable[Record]:
-        """The records of `facts`. Gates may know those whose keys are in `told`, or any where it is None."""
+    def _records(self, facts: Iterable[HotFact], again: bool = False) -> Iterable[Record]:
+        """The records of `facts` that differ from what was told, or of all `again`."""
         for fact in facts:
             if not self._is_mine(fact.feature):
                 self._note_cold(fact)
@@ -109,11 +137,11 @@ class HotFactRecords:
             kind, value = named
             key = encode_hot_key(_KINDS[kind], f"{value:016x}")
             written = self._written(kind, f"{value:016x}", fact)
-            may_be_known = told is None or key in told or key in self._told
+            may_be_known = key in self._told or (again and self._are_known)
             if written is None and (may_be_known or not fact.accounts):
                 self._told.pop(key, None)
                 yield key, None
-            elif written is not None and self._told.get(key) != written:
+            elif written is not None and (again or self._told.get(key) != written):
                 self._told[key] = written
                 yield key, written
 
@@ -154,8 +182,20 @@ def _owner(feature: str, partitions: int) -> int:
     return crc32(feature.encode()) % partitions
 
 
+class _Place:
+    """Where records are written, those that wait for it, and until when it is given a pause (seconds of the clock)."""
+
+    __slots__ = ("pause_until", "pending", "writes")
+
+    def __init__(self, writes: Writes) -> None:
+        self.writes = writes
+        self.pending: dict[bytes, bytes | None] = {}
+        self.pause_until = 0.0
+
+
 class HotFactPublisher(Service):
-    """Writes the records of all makers to every place that answers. `close` is called at the end.
+    """Writes the records of all makers to every place that answers. `close` is called at the end. A place where a write failed
+    is tried again after a pause.
 
     A worker owns the partitions `mine` of `partitions`. A record of another partition that could not be written is kept until the
     partition is this worker's again; the makers then replace what is no longer true of it.
@@ -169,50 +209,51 @@ class HotFactPublisher(Service):
         places: Sequence[Writes],
         close: Callable[[], Any],
         failed: Callable[[StoreUnavailable], None] = lambda error: None,
+        clock: Callable[[], float] = time.monotonic,
         **options: Any,
     ) -> None:
-        """`failed` gets every error of a write."""
+        """`failed` gets every error of a write; `clock` returns seconds."""
         super().__init__(**options)
         self._records = records
         self._mine = mine
         self._partitions = partitions
-        self._places = places
+        self._places = list(map(_Place, places))
         self._close = close
         self._failed = failed
-        self._pending: list[dict[bytes, bytes | None]] = [{} for _ in places]
+        self._clock = clock
         self._again_at = 0.0
 
     async def publish(self) -> None:
         """Write the changes since the last call. Never raises because a server is away."""
-        now = time.monotonic()
+        now = self._clock()
         again = now >= self._again_at
         if again:
             self._again_at = now + SAY_AGAIN_S
         mine = self._mine()
         for records in self._records:
             changes = records.changes(mine, again)
-            for pending in self._pending:
-                pending.update(changes)
-        writes = (self._write(place, pending, mine) for place, pending in zip(self._places, self._pending, strict=True))
-        await asyncio.gather(*writes)
+            for place in self._places:
+                place.pending.update(changes)
+        await asyncio.gather(*(self._write(place, mine) for place in self._places if now >= place.pause_until))
 
-    async def _write(self, place: Writes, pending: dict[bytes, bytes | None], mine: Collection[int]) -> None:
-        records = [each for each in pending.items() if partition_of(each[0], self._partitions) in mine]
+    async def _write(self, place: _Place, mine: Collection[int]) -> None:
+        records = [each for each in place.pending.items() if partition_of(each[0], self._partitions) in mine]
         if not records:
             return
         try:
-            await place.send(records)
+            await place.writes.send(records)
         except StoreUnavailable as error:  # pending records wait
+            place.pause_until = self._clock() + TRY_AGAIN_S
             self._failed(error)
             return
         for key, _ in records:
-            del pending[key]
+            del place.pending[key]
 
     @Service.task
     async def _publish(self) -> None:
         while not self.should_stop:
             await self.publish()
-            await self.sleep(EVERY_S)
+            await self.sleep(NEXT_TURN_S if any(one.has_more for one in self._records) else EVERY_S)
 
     async def on_stop(self) -> None:
         """Disconnect."""

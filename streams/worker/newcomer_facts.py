@@ -32,6 +32,11 @@ class NewcomerRecords:
         self._told: int | None = None
         """The day of the last records, while the partition is this worker's."""
 
+    @property
+    def has_more(self) -> bool:
+        """False: there are few records."""
+        return False
+
     def changes(self, mine: Collection[int], again: bool = False) -> list[Record]:
         """The records of a day when it begins, when this worker gets the partition, and `again`."""
         today = self._crowd.today

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError, NodeNotReadyError
+from aiokafka.errors import ConcurrentTransactions, KafkaError, NodeNotReadyError
 from aiokafka.protocol.transaction import (
     AddOffsetsToTxnRequest,
     AddPartitionsToTxnRequest,
     EndTxnRequest,
+    InitProducerIdRequest,
     TxnOffsetCommitRequest,
 )
 
@@ -25,6 +26,14 @@ SENT_ONCE = (AddPartitionsToTxnRequest, AddOffsetsToTxnRequest, TxnOffsetCommitR
 
 class ResultUnknown(UploadGateError):
     """The answer to a request that steers a transaction was lost. Only a new producer can find out what it did."""
+
+
+class TransactionUnended(UploadGateError):
+    """The last transaction of the transactional id does not end, so no producer of that id can start.
+
+    A broker writes a marker to each partition of a transaction that ends. It tries again where a partition has no leader, but
+    gives up, until it starts again, where the topic's max.message.bytes is below the size of a marker.
+    """
 
 
 def transactional_producer(bootstrap: str, transactional_id: str) -> Any:
@@ -53,7 +62,10 @@ def _send_once(producer: Any) -> None:
 
     async def once(node: int, request: Any, **options: Any) -> Any:
         try:
-            return await send(node, request, **options)
+            answer = await send(node, request, **options)
+            if isinstance(request, InitProducerIdRequest):
+                producer.waits_for_transaction = answer.error_code == ConcurrentTransactions.errno
+            return answer
         except NodeNotReadyError:
             raise  # there was no connection to send it on
         except KafkaError as error:
@@ -62,6 +74,12 @@ def _send_once(producer: Any) -> None:
             raise
 
     producer.client.send = once
+
+
+def waits_for_transaction(producer: Any) -> bool:
+    """Whether a producer has not started because the last transaction of its id has not ended."""
+    waits: bool = getattr(producer, "waits_for_transaction", False)
+    return waits
 
 
 def _report_once(producer: Any) -> None:

@@ -11,7 +11,7 @@ from gate.errors import StoreUnavailable
 from gate.records.kafka_address import for_kafka_tools, parse_kafka_address
 from gate.records.topics import MAX_MESSAGE_BYTES
 from gate.stores.kafka.trouble import kafka_trouble
-from streams.worker.producer import TRANSACTION_TIMEOUT_MS
+from streams.worker.producer import TRANSACTION_TIMEOUT_MS, TransactionUnended
 
 _LISTS: Final = (
     "Grant this worker's user to read and write its topics, to use its consumer group, and to use the "
@@ -90,6 +90,14 @@ REFUSALS: Final = (
         0.0,
         "Check the broker's disk and the writers of the topic; restore the topic, or move the group's offset "
         "past the record",
+    ),
+    KafkaRefusal(
+        "unended transaction",
+        (TransactionUnended,),
+        0.0,
+        "A broker could not write its end to one of the worker's topics, which has no leader, or a max.message.bytes below "
+        f"{MAX_MESSAGE_BYTES}: a worker names it when it starts. Correct that, then start the broker again that coordinates "
+        "the transaction",
     ),
     KafkaRefusal(
         "transaction timeout",

@@ -47,6 +47,8 @@ class ScoresToRedis:
         self._unwritten = 0
         self._in_doubt = 0
         self._mark: str | None = None
+        self._has_resumed = False
+        self._recovered = 0
 
     @property
     def missing(self) -> int:
@@ -111,10 +113,17 @@ class ScoresToRedis:
         filled_to = int(found) if is_mark else 0
         if self._store is None or filled_to >= int(following):
             return False
+        self._has_resumed = expected == UNKNOWN_MARK
         self.missing_from = filled_to if self.missing_from is None else min(self.missing_from, filled_to)
         self._missing_to = self._end
         self._in_doubt = uncommitted
         return True
+
+    def take_recovered(self) -> int:
+        """How many scores were written again since the last call because an earlier owner left an older mark, or none: one that
+        is killed wrote its last mark up to a second before. None if the topic has only aborted transactions behind it."""
+        recovered, self._recovered = self._recovered, 0
+        return recovered
 
     async def forget(self, accounts: Sequence[str], before_us: int) -> None:
         """Take the scores of accounts that are forgotten away from Redis; where it is away, they expire there."""
@@ -143,10 +152,12 @@ class ScoresToRedis:
                 for at in range(0, len(scores), CHUNK):
                     async with asyncio.timeout(PUT_WITHIN_S * 5):
                         await self._store.put_scores(scores[at : at + CHUNK])
+                self._recovered += len(scores) if self._has_resumed else 0
             reached = reader.end
         # no await from here: a batch that was not put was either read just now, or is still counted as missing
         if self._unwritten == 0 and self._in_doubt == 0 and reached >= self._missing_to:
             self.missing_from = None
+            self._has_resumed = False
             return True
         self.missing_from = max(start, min(reached, self._end))
         return False

@@ -18,7 +18,7 @@ from streams.worker.intake import Intake
 from streams.worker.metrics import WorkerMetrics
 from streams.worker.monitor import RebalanceMonitor
 from streams.worker.one_cluster import OneCluster
-from streams.worker.one_filler import OneFiller
+from streams.worker.one_group import OneGroup
 from streams.worker.outage import Outage
 from streams.worker.partition import Partition
 
@@ -42,7 +42,7 @@ class Upkeep:
         metrics: WorkerMetrics,
         monitor: RebalanceMonitor,
         cluster: OneCluster,
-        filler: OneFiller,
+        one_group: OneGroup,
     ) -> None:
         self._partitions = partitions
         self._intake = intake
@@ -50,7 +50,7 @@ class Upkeep:
         self._metrics = metrics
         self._monitor = monitor
         self._cluster = cluster
-        self._filler = filler
+        self._one_group = one_group
         self._topic_was = ""
 
     async def look(self) -> None:
@@ -77,12 +77,12 @@ class Upkeep:
 
     async def fill_redis(self) -> None:
         """Write the scores that Redis lacks, including those that it has lost."""
-        await self._against_outages(lambda: self._partitions.catch_up_redis(self._filler))
+        await self._against_outages(lambda: self._partitions.catch_up_redis(self._one_group))
 
     async def claim_redis(self) -> None:
         """Notice other groups that fill this Redis. It takes its turn of its own, because filling may take minutes."""
         with suppress(StoreUnavailable, OSError):  # `fill_redis` says that Redis is away
-            await self._filler.is_alone()
+            await self._one_group.is_alone()
 
     async def look_for_requests(self) -> None:
         """Obey a request to score all accounts again."""

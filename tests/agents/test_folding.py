@@ -12,7 +12,7 @@ import pytest
 from gate.core.duration import DAY_US
 from gate.core.score import replaces
 from gate.records.topics import Topics
-from streams.core.crowd import Backfill, Crowd
+from streams.core.crowd import KINDS, Backfill, Crowd
 from streams.core.crowd.record import name
 from streams.files.scorecards import load_scorecard
 from streams.pipeline.effects import DeadLetters, Effects
@@ -259,7 +259,7 @@ async def test_the_turn_without_records_scores_accounts_whose_surroundings_have_
     await folding.work(Fetch(partition, cast(Owner, owner), [shows(0, "a"), shows(1, "b")], 2))
     owner.accounts.states = owner.acted[0].states
     owner.next = 2
-    ((kind, value),) = crowd.all_shared()
+    ((kind, value),) = [(kind, value) for kind in KINDS for value in crowd.values_of(kind)]
     crowd.hear(3, name(kind, value), 20)
 
     assert [owner.chores.has_turn(2) for _ in range(2)] == [False, True]  # they would go with a batch, but none comes

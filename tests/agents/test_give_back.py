@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, NamedTuple, cast
 
 import pytest
@@ -180,3 +181,23 @@ async def test_a_partition_is_read_although_the_others_are_not_heard_of_and_at_o
 
     assert before == []
     assert remembered == ["a"]
+
+
+async def test_a_partition_is_read_once_its_worker_has_looked_at_all_that_it_heard_turn_by_turn() -> None:
+    turns: list[int] = []
+    ran: list[int] = []
+    loop = asyncio.get_running_loop()
+
+    def look() -> bool:
+        turns.append(len(ran))
+        loop.call_soon(ran.append, 0)
+        return len(turns) < 4
+
+    metrics, up = WorkerMetrics(CollectorRegistry()), Outage("Kafka", lambda up: None)
+    partitions = Partitions(Where("k:1", Topics(), "g"), None, metrics, up, up, look=look)
+    accounts = Accounts(3)
+    accounts.states["a"] = b""
+
+    await partitions.prepare(cast(Owner, Named(accounts)))
+
+    assert turns == [0, 1, 2, 3]

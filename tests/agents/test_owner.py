@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
 from aiokafka.errors import KafkaError
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from gate.core.duration import DAY_US
 from gate.core.fields.times import LATEST_US
 from gate.records.topics import Topics
+from gate.stores.kafka import client
 from streams.core.crowd import DEVICE, Crowd
 from streams.core.facts import latest_us, unpack
 from streams.core.features import last_evidence_us
@@ -97,6 +100,34 @@ def shared(crowd: Crowd, accounts: range) -> Crowd:
 
 def batch(crowd: Crowd, next_offset: int) -> Effects:
     return Effects.of(next_offset, States({"a": b"1"}), Scores([]), CrowdCounts(crowd.take_changed(0)))
+
+
+class FrozenProducer(FakeProducer):
+    """Waits for ever for a broker that answers nothing, when it stops."""
+
+    def __init__(self) -> None:
+        super().__init__(fails_from=9)
+        self.client = SimpleNamespace(_sync_task=None, _md_update_fut=None, _conns={}, close=self._close)
+        self.is_closed = False
+
+    async def stop(self) -> None:
+        await asyncio.get_running_loop().create_future()
+
+    async def _close(self) -> None:
+        self.is_closed = True
+
+
+async def test_an_owner_whose_producer_waits_for_a_frozen_broker_is_closed_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(client, "FINISH_WITHIN_S", 0.01)
+    producer = FrozenProducer()
+    owner = owner_with(producer, Told(Crowd()))
+
+    async with asyncio.timeout(20):
+        await owner.close()
+
+    assert producer.is_closed
 
 
 def test_an_owner_knows_from_the_beginning_how_many_events_it_has_to_read() -> None:

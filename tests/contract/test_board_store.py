@@ -15,7 +15,7 @@ from gate.core.pause.board import Board, merge
 from gate.core.pause.entry import Pause
 from gate.core.pause.scope import Action, Scope
 from gate.errors import StateUnreadable, StoreUnavailable
-from gate.ports.boards import Acknowledgement, BoardStore
+from gate.ports.boards import LIVE_WITHIN_US, Acknowledgement, BoardStore
 from gate.stores.memory.boards import MemoryBoardStore
 from gate.stores.redis.boards import RedisBoardStore
 from gate.stores.redis.connections.line import Line
@@ -166,6 +166,58 @@ async def test_two_processes_of_one_name_are_kept_apart(store: BoardStore) -> No
     gates = await store.gates(60 * SECOND_US)
 
     assert [(said.boot, said.rev) for said in gates.acknowledgements] == [("b-1", 1), ("b-2", 3)]
+
+
+async def test_gates_are_counted_by_process_and_one_alone_can_be_read(store: BoardStore) -> None:
+    twins = [Acknowledgement("gate a", "http://a", 1, 0, boot=boot) for boot in ("b-1", "b-2")]
+    for said in (*twins, Acknowledgement("gate-b", "http://b", 1, 0)):
+        await store.acknowledge(said)
+
+    assert await store.count_gates(60 * SECOND_US) == 3
+    assert [said.boot for said in (await store.gates(60 * SECOND_US, "gate a b-2")).acknowledgements] == ["b-2"]
+
+
+async def test_after_the_clock_of_the_store_was_set_back_what_was_said_before_expires_and_proves_nothing(
+    redis_board: RedisBoardStore, redis_url: str
+) -> None:
+    """A gate that was killed meanwhile would otherwise count until the clock is there again, and every change wait."""
+    now_us = await redis_board.now_us()
+    ahead_us = now_us + 40 * 24 * HOUR_US
+    at, _, since = redis_board._gate_keys
+    await redis_board.acknowledge(Acknowledgement("killed", "http://a", 1, 0, boot="b"))
+    line = Line(redis_url)
+    await line.execute(b"ZADD", at, b"%d" % ahead_us, b"killed b", within_s=5.0)
+    await line.execute(b"SET", since, b"%d" % ahead_us, within_s=5.0)
+    await line.close()
+
+    await redis_board.acknowledge(Acknowledgement("here", "http://b", 1, 0, boot="b"))
+    gates = await redis_board.gates(60 * SECOND_US)
+
+    assert [said.gate for said in gates.live(LIVE_WITHIN_US)] == ["here"]
+    assert [said.gate for said in gates.acknowledgements if said.acknowledged_at_us <= gates.now_us] == [
+        "here",
+        "killed",
+    ]
+    assert gates.known_since_us <= gates.now_us
+
+
+async def test_gates_that_stopped_ended_or_lie_in_the_future_are_not_counted(
+    redis_board: RedisBoardStore, redis_url: str
+) -> None:
+    seconds_ago = {"here b": 0, "late b": 4, "left b": 4, "again b-1": 4, "again b-2": 0, "gone b": 90, "ahead b": -90}
+    now_us = await redis_board.now_us()
+    line = Line(redis_url)
+    for process, ago in seconds_ago.items():
+        name, _, boot = process.partition(" ")
+        said = Acknowledgement(name, "http://a", 1, 0, boot=boot, left=name == "left")
+        await redis_board.acknowledge(said)
+        at = b"%d" % (now_us - ago * SECOND_US)
+        await line.execute(b"ZADD", redis_board._gate_keys[0], at, process.encode(), within_s=5.0)
+    await line.close()
+
+    live = (await redis_board.gates(60 * SECOND_US)).live(60 * SECOND_US)
+    assert [said.process for said in live] == ["again b-2", "here b", "late b"]
+    assert await redis_board.count_gates(60 * SECOND_US) == 3
 
 
 async def test_a_gate_process_is_forgotten_alone_and_comes_back_with_its_next_acknowledgement(

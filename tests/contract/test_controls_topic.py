@@ -18,7 +18,7 @@ from gate.core.pause.entry import Pause
 from gate.core.pause.scope import Action, Scope
 from gate.errors import StoreUnavailable
 from gate.local.free_port import free_port
-from gate.ports.boards import Acknowledgement
+from gate.ports.boards import LIVE_WITHIN_US, Acknowledgement
 from gate.records.control import pause_record
 from gate.records.gate import encode_gate
 from gate.records.topics import Topics
@@ -305,6 +305,26 @@ def test_acknowledgements_of_processes_that_ended_long_ago_make_room_for_those_t
     assert len(store._gates) <= MOST_GATES
 
 
+async def test_a_gate_that_was_killed_while_the_brokers_clock_was_ahead_expires_as_any_other() -> None:
+    """It would otherwise count until the clock is there again, and every change by this channel fail."""
+    store, day_us = KafkaBoardStore("127.0.0.1:1", "controls"), 24 * HOUR_US
+    store._end = {}
+
+    def said(gate: str, offset: int, at_us: int) -> Any:
+        value = encode_gate(Acknowledgement(gate, "http://g", 0, 0, boot="b"))
+        return SimpleNamespace(
+            key=f"gate:{gate} b".encode(), value=value, offset=offset, timestamp=at_us // 1_000, topic="controls"
+        )
+
+    await store._heard([said("killed", 0, NOW_US + day_us), said("here", 1, NOW_US + day_us)])
+    await store._heard([said("here", 2, NOW_US)])
+    gates = await store.gates(60_000_000)
+
+    assert [one.gate for one in gates.live(LIVE_WITHIN_US)] == ["here"]
+    assert all(one.acknowledged_at_us <= gates.now_us for one in gates.acknowledgements)
+    assert len(gates.acknowledgements) == 2
+
+
 @pytest.mark.parametrize("was_there_before", [False, True])
 async def test_no_pause_is_forgotten_by_the_clock_of_a_broker_that_was_ahead_for_a_while(
     was_there_before: bool,
@@ -327,7 +347,7 @@ async def test_no_pause_is_forgotten_by_the_clock_of_a_broker_that_was_ahead_for
     await store._heard([])
 
     assert set(store.known.pauses) == {"p-1"}
-    assert [one.gate for one in store._heard_within(3_000_000).acknowledgements] == ["g"]
+    assert [one.gate for one in (await store._heard_within(3_000_000)).acknowledgements] == ["g"]
 
 
 async def test_no_pause_is_forgotten_by_the_clock_of_a_broker_that_gates_do_not_judge_by() -> None:

@@ -273,6 +273,15 @@ async def test_a_client_that_begins_no_handshake_is_not_kept_for_longer_than_a_r
     assert ended == b""
 
 
+async def test_a_key_of_another_certificate_is_named_with_both_files(certificates: Path) -> None:
+    files = TlsFiles(certificates / "ours.pem", certificates / "other.key", None)
+
+    said = r"the key of UPLOAD_GATE_TLS_KEY \(.*other\.key\) does not belong to the certificate of .* \(.*ours\.pem\)"
+    with listening("127.0.0.1", 0, "PORT") as port, pytest.raises(SettingInvalid, match=said):
+        async with serving(None, port, tls=files):
+            raise AssertionError
+
+
 async def test_files_that_are_not_certificates_are_named(tmp_path: Path) -> None:
     wrong = tmp_path / "wrong.pem"
     wrong.write_text("no certificate")

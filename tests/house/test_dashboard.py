@@ -148,3 +148,11 @@ def test_compose_gives_grafana_the_dashboard_and_the_prometheus_beside_it() -> N
     assert source["url"] == "http://prometheus:9090"
     assert services["prometheus"]["ports"] == ["127.0.0.1:9090:9090"]
     assert services["grafana"]["profiles"] == services["prometheus"]["profiles"]
+
+
+def test_a_drill_that_never_passed_is_shown_as_never_and_not_as_decades_ago() -> None:
+    (panel,) = (panel for panel in PANELS if panel["title"] == "Since the last drill")
+    (mapping,) = panel["fieldConfig"]["defaults"]["mappings"]
+
+    assert mapping["options"]["result"]["text"] == "never"
+    assert mapping["options"]["from"] < 1_700_000_000

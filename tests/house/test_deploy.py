@@ -110,7 +110,7 @@ def test_a_runbook_says_what_fired_what_it_means_what_to_type_and_what_you_see_t
 
 
 def test_every_command_and_page_that_a_runbook_names_exists() -> None:
-    from streams.dlq import dlq
+    from streams.cli.dlq import dlq
 
     known = set(COMMANDS) | {entry.name for entry in entry_points(group=GROUP)}
     letters = {command.name for command in dlq.registered_commands}

@@ -22,7 +22,7 @@ from streams.core.events import (
     time_us,
 )
 from streams.core.facts import Facts, pack, unpack
-from streams.core.fold import fold
+from streams.core.fold import CameFrom, fold
 from streams.core.models.alphabet import build_alphabet
 from streams.core.models.captions import CaptionModel
 from streams.core.models.marks import CaptionReader
@@ -155,6 +155,30 @@ def made(number: int, kind: str, at: datetime, who: int) -> Event:
             return Reported(name, at, account, reporter=f"r-{who}", reporter_created_at=MOMENT - timedelta(days=who))
         case _:
             return Challenged(name, at, account, outcome=kind)
+
+
+places = st.tuples(
+    moments, st.sampled_from([None, "no address", *(f"203.0.113.{n}" for n in range(7))]), st.integers(0, 6)
+)
+
+
+@given(st.lists(places, max_size=40))
+def test_a_place_that_a_batch_has_met_before_changes_what_it_would_have_changed(
+    given_: list[tuple[datetime, str | None, int]],
+) -> None:
+    account = Account("a")
+    events = [Attempted(f"e-{n}", at, account, ip=ip, device=f"d-{who}") for n, (at, ip, who) in enumerate(given_)]
+    plain, remembering = Facts(), Facts()
+    shown: list[int] = []
+    shown_again: list[int] = []
+    came_from: CameFrom = {}
+
+    for offset, event in enumerate(events):
+        fold(plain, event, time_us(event), offset, b"", HASHES, WEB, shown=shown)
+        fold(remembering, event, time_us(event), offset, b"", HASHES, WEB, shown=shown_again, came_from=came_from)
+
+    assert pack(remembering) == pack(plain)
+    assert shown_again == shown
 
 
 def folded(events: list[Event]) -> Facts:

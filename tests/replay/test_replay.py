@@ -20,6 +20,7 @@ from gate.policyfile import load_policy
 from gate.records.hot_fact import encode_hot_fact, encode_hot_key
 from gate.records.score import with_bytes
 from gate.stores.memory.accounts import MemoryAccountStore
+from streams.cli.replay import outcome_lines
 from streams.core.crowd import DEVICE, IP, LEVELS
 from streams.lab import replay as replaying
 from streams.lab.replay import Judge, Outcome, last_of_each, replay
@@ -205,6 +206,22 @@ async def test_unlabelled_accounts_count_as_uploads_but_not_in_the_figures() -> 
     found = outcome.as_json()
     assert (found["uploads"], found["accounts"], found["benign_uploads"], found["benign_accounts"]) == (3, 3, 1, 1)
     assert found["auc"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("label", "why"),
+    [
+        (-1, "no row has a label"),
+        (0, "all labelled accounts are honest"),
+        (1, "all labelled accounts are abusive"),
+    ],
+)
+async def test_figures_that_are_not_known_say_which_labels_there_are(label: int, why: str) -> None:
+    outcome, _ = await run([upload(account, 0, label) for account in "ab"], lambda event: 0.1)
+
+    assert [line.endswith(f"not known: {why}") for line in outcome_lines(outcome) if "AUC" in line or "recall" in line] == [
+        True, True,
+    ]  # fmt: skip
 
 
 async def test_a_worker_that_does_not_score_ends_the_replay(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from gate.app.converge import LIVE_WITHIN_US
 from gate.app.operate import Details, Operate
 from gate.core.pause.entry import Pause
 from gate.core.pause.scope import Action, Scope
 from gate.errors import ControlRefused, OperatorError
 from gate.local.free_port import free_port
+from gate.ports.boards import LIVE_WITHIN_US
 from gate.stores.redis.boards import RedisBoardStore
 from gate.stores.redis.connections.line import Line
 from tests.gate_process import Running, gate

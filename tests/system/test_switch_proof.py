@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from gate.app.converge import LIVE_WITHIN_US, GateState
+from gate.app.converge import GateState
 from gate.app.operate import Operate
 from gate.core.pause.board import Board
 from gate.core.pause.entry import Pause
 from gate.core.pause.scope import Action, Scope
+from gate.ports.boards import LIVE_WITHIN_US
 from gate.stores.redis.boards import RedisBoardStore
 from gate.stores.redis.connections.line import Line
 from tests.gate_process import gate

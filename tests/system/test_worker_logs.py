@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic, RecordsToDelete
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from msgspec.structs import replace
 
 from gate.core.score import Score
@@ -140,6 +141,27 @@ async def test_settings_that_differ_are_logged_with_the_command_to_type(
         assert worker.said("message.timestamp.type=CreateTime") == 1
         assert worker.said("retention.ms=60000") == 1
         assert worker.said("kafka-configs.sh") == 2
+
+
+async def test_a_transaction_that_cannot_end_is_told_once_and_kafka_is_not_called_away(
+    kafka_bootstrap: str, redis_url: str, unique: Callable[[], str], tmp_path: Path
+) -> None:
+    with worker_of(unique(), kafka_bootstrap, redis_url, tmp_path) as worker:
+        worker.start()
+        await write(kafka_bootstrap, worker.topics, [event(f"a-{n % 10}", n) for n in range(50)])
+        await drained(kafka_bootstrap, worker)
+        async with admin_of(kafka_bootstrap) as admin:
+            smaller_than_a_marker = {"max.message.bytes": "60"}
+            topic = ConfigResource(ConfigResourceType.TOPIC, worker.topics.states.name, configs=smaller_than_a_marker)
+            await admin.alter_configs([topic])
+
+        await write(kafka_bootstrap, worker.topics, [event(f"a-{n % 10}", n) for n in range(50, 100)])
+
+        said = f"Kafka refuses (unended transaction: a transaction of the group {worker.group} does not end)"
+        await eventually(lambda: worker.said(said) == 1, timeout_s=60.0)
+        assert worker.metric("upload_gate_worker_kafka_up") == 0
+        assert worker.said("Kafka refuses (record size: ") == 1
+        assert worker.said("Kafka is away") + worker.said("Kafka is back") + worker.said("Traceback") == 0
 
 
 async def test_partitions_that_are_added_move_accounts_and_their_scores(

@@ -127,13 +127,27 @@ def test_an_account_that_showed_it_again_is_not_scored_for_that() -> None:
 def test_what_is_heard_of_other_partitions_counts_too() -> None:
     one = Partition()
     one.batch(upload(0, "a"), upload(1, "b"))
-    (feature,) = [f for f in one.crowd.all_shared() if f[0] == DEVICE]
+    (device,) = one.crowd.values_of(DEVICE)
 
-    one.crowd.hear(3, name(*feature), 20)
+    one.crowd.hear(3, name(DEVICE, device), 20)
 
     assert one.backfill.waiting(0)
     assert sorted(scored(one.turn())) == ["a", "b"]
     assert not one.backfill.waiting(0)
+
+
+def test_nobodys_turn_comes_before_what_their_scores_need_was_looked_at() -> None:
+    early, crowd = [True], Crowd()
+    backfill = Backfill(crowd, is_early=lambda: early[0])
+    one = Partition(0, crowd, backfill)
+    one.batch(upload(0, "a"))
+
+    before = scored(one.batch(upload(1, "b"))), backfill.waiting(0)
+    early[0] = False
+
+    assert before == (["b"], 0)
+    assert backfill.waiting(0) == 2
+    assert scored(one.turn()) == ["a", "b"]
 
 
 def test_each_partition_has_its_own_accounts_scored() -> None:
@@ -150,7 +164,7 @@ def test_a_score_made_again_wins_over_every_earlier_one_and_over_no_later_one() 
     one = Partition()
     (first,) = one.batch(upload(0, "a")).scores
     again = next(s for s in one.batch(upload(1, "b")).scores if s.score.account == "a").score.stamp
-    one.crowd.hear(3, name(*next(f for f in one.crowd.all_shared() if f[0] == DEVICE)), 30)
+    one.crowd.hear(3, name(DEVICE, *one.crowd.values_of(DEVICE)), 30)
 
     turn = {score.account: score.stamp for score, _ in one.turn().scores}
 

@@ -187,6 +187,7 @@ def test_other_content_is_refused_once_until_it_changes(tmp_path: Path, data: by
         ("Object missing required field `pauses`", "`pauses` is missing"),
         ("Object contains unknown field `pause`", "`pause` is not a field of it"),
         ("JSON is malformed: invalid character (byte 3)", "JSON is malformed: invalid character (byte 3)"),
+        ("Input data was truncated", "it ends too early"),
     ],
 )
 def test_the_decoders_complaints_are_put_into_words(complaint: str, words: str) -> None:

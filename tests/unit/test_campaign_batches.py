@@ -94,9 +94,10 @@ def test_few_uploads_and_many_are_counted_alike(uploads: int) -> None:
                 campaigns=campaigns,
             )  # fmt: skip
 
-    assert {feature[0] for feature in whole.all_shared()} == set(KINDS) - {NAME_CAMPAIGN}
-    assert set(whole.all_shared()) == set(each.all_shared())
-    assert {whole.counts(*feature) for feature in whole.all_shared()} == {(uploads, 0)}
+    shared, of_each = ({(kind, value) for kind in KINDS for value in one.values_of(kind)} for one in (whole, each))
+    assert {kind for kind, _ in shared} == set(KINDS) - {NAME_CAMPAIGN}
+    assert shared == of_each
+    assert {whole.counts(*feature) for feature in shared} == {(uploads, 0)}
 
 
 def test_what_surrounds_many_accounts_is_what_surrounds_each_on_popular_hosts_and_in_campaigns_too() -> None:

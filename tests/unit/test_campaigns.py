@@ -12,6 +12,7 @@ from gate.core.duration import DAY_US
 from gate.core.event import Attempted
 from gate.core.media import Media
 from streams.core.campaigns import CampaignKind, Campaigns, Feature, Membership, campaign_id, key_of, known, parsed_id
+from streams.core.campaigns.campaign import KIND_OF
 from streams.core.campaigns.captions_alike import CaptionGroups
 from streams.core.campaigns.catalogue import Campaign, Catalogue
 from streams.core.campaigns.links_alike import link_shape
@@ -189,7 +190,7 @@ def test_the_members_of_all_partitions_add_up_and_each_account_counts_once() -> 
 
 def _again(worker: Worker, partition: int) -> list[tuple[bytes, bytes]]:
     """All that a worker tells of a partition, once more."""
-    features = [f for f in worker.crowd.all_shared() if f[0] >= 5]
+    features = [(kind, value) for kind in KIND_OF for value in worker.crowd.values_of(kind)]
     worker.crowd.give_back(partition, [CrowdCount(f"{kind:x}{value:016x}", 0) for kind, value in features])
     return [record for record in worker.told(partition) if b"same_as" not in record[1]]
 

@@ -11,7 +11,7 @@ import pytest
 from gate.cli.addresses import resolve_addresses
 from gate.errors import SettingInvalid
 from gate.settings import DEFAULT_ADMIN, DEFAULT_GATE, DEFAULT_REDIS, default_state
-from streams.rescore import requested
+from streams.cli.rescore import requested
 
 UP: dict[str, Any] = {
     "gate": "http://127.0.0.1:1/",

@@ -229,7 +229,8 @@ def test_status_names_the_mistakes_of_a_policy_file_that_is_not_in_force(
         text = capsys.readouterr()
         cli.run(["status", "-o", "json", *where])
 
-    assert ended == 0
+    assert ended == 3
+    assert "whether the other gates obey is unknown" in text.err
     assert (
         "warning: the policy file has mistakes, and the last good one stays in force: p.toml:1: foo: unknown key; "
         in text.err

@@ -143,6 +143,20 @@ def test_a_gate_that_no_longer_answers_is_told_until_when_it_counts_and_how_to_e
     assert "/var/gate/break-glass.json on this one" in str(error)
 
 
+def test_where_half_a_data_centre_is_cut_off_a_few_gates_are_named_and_the_others_counted() -> None:
+    silent = [Acknowledgement(f"g-{number}", "http://g", 41, NOON_US) for number in range(1_000)]
+    late = tuple(obeying(f"late-{number}", 41, None) for number in range(1_000))
+
+    error = str(not_obeyed("pause p-1", Convergence(CHANGE, late, seconds=5.0), silent, HERE))
+
+    assert len(error) < 6_000
+    assert "none of 2000 gates obeys it" in error
+    assert "late-9 at " in error
+    assert ", and 990 more; gate g-0 at " in error
+    assert "; and 990 more gates no longer answer" in error
+    assert "`upload-gate status -o json --state /var/gate --redis redis://10.0.0.5:6379/0` names all gates" in error
+
+
 def test_a_gate_that_does_not_obey_a_release_is_not_told_to_pause_by_file() -> None:
     released = replace(CHANGE, released_at_us=NOON_US)
     result = Convergence(released, (obeying("g-1", 42, 0.1), obeying("g-2", 41, None)), seconds=5.0)
@@ -479,9 +493,10 @@ def test_an_explained_score_is_the_decayed_one_that_checks_judge_by() -> None:
     day_us = 86_400_000_000
     score = Score("a-1", 0.7, 0.1, 0.8, (), NOON_US, NOON_US, Stamp("e", 3), "card", half_life_us=day_us, base=0.1)
 
-    first, _ = explain.score_lines(score, load_reason_texts(None), NOON_US + day_us)
+    first, nothing, _ = explain.score_lines(score, load_reason_texts(None), NOON_US + day_us)
 
     assert first == "a-1: risk 0.40, decayed from 0.80 since its last event (bot 0.70, scam 0.10)"
+    assert nothing == "  no signal weighs for or against it: this is the risk of every such account"
     assert explain.riskiest_lines([score], load_reason_texts(None), NOON_US + day_us) == ["risk 0.40  a-1"]
 
 
@@ -662,6 +677,24 @@ def test_status_shows_a_restarted_gate_once_and_a_gone_one_with_its_end() -> Non
     (one,) = (line for line in lines if "gate g-1" in line)
     assert "(an earlier process of it stopped without saying so)" in one
     assert any("gate g-2" in line and "SILENT, counts until 10:03:20 +02:00" in line for line in lines)
+
+
+def test_status_fails_unless_each_gate_is_heard_and_obeys() -> None:
+    board = Board({"p-1": PAUSE})
+    obeys = Acknowledgement("g-1", "http://g-1", 7, NOON_US, digest=board_digest(board), on_disk=False)
+    silent = replace(obeys, gate="g-2", acknowledged_at_us=NOON_US - 60_000_000)
+    behind, lifts = replace(obeys, gate="g-3", digest="old"), replace(obeys, gate="g-4", lifted=frozenset(("p-1",)))
+
+    def failed(source: str, *gates: Acknowledgement, unread: tuple[str, ...] = ()) -> str | None:
+        view = status_view.StatusView(source, board, 7, gates, NOON_US, unread_gates=unread)
+        error = status.not_all_obey(view)
+        return None if error is None else error.problem
+
+    assert failed("redis", obeys) is None
+    assert failed("redis", obeys, silent, behind, lifts) == "not every gate is known to obey: g-2, g-3, g-4"
+    assert failed("redis", obeys, unread=("g-5",)) == "not every gate is known to obey: g-5"
+    assert failed("redis") == "no gate is heard"
+    assert failed("gate") == "whether the other gates obey is unknown without Redis and Kafka"
 
 
 def test_the_riskiest_accounts_are_listed_one_a_line_with_what_weighed_most() -> None:

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 from contextlib import suppress
+from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,37 @@ def test_a_pause_that_cannot_be_set_says_why(
     assert says in err
     assert out == ""
     assert "s3cret" not in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("dlq", "list", "--limit", "x"), "'--limit': 'x' is not a whole number"),
+        (("dlq", "list", "--limit", "0"), "'--limit': '0' is less than 1"),
+        (("check", "--bytes", "1.5"), "'--bytes': '1.5' is not a whole number"),
+        (("up", "--port-base", "9" * 30), "'--port-base': '999999999999999999999999999999' is more than 65,531"),
+        (("simulate", "--rate", "{x}"), "'--rate': '{x}' is not a number"),
+        (("status", "-o", "yaml"), "'-o': 'yaml' is not one of 'text', 'json'."),
+    ],
+    ids=" ".join,
+)
+def test_a_value_of_another_kind_is_refused_in_our_own_words(
+    arguments: tuple[str, ...], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(list(arguments)) == 2
+    assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("length", "code"), [("25h", 3), ("10m", 1)])
+def test_the_record_of_a_pause_that_was_not_set_says_which_one_it_was(
+    length: str, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ended = cli.run(["pause", "--class", "new", "--percent", "20", "--for", length, *RAID])
+    capsys.readouterr()
+    assert cli.run(["history"]) == 0
+
+    assert ended == code
+    assert f"stop class new, 20% of accounts, for {length}, reason raid" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -640,3 +672,19 @@ def test_lines_are_not_broken_where_no_terminal_shows_them(capsys: pytest.Captur
     result("word " * 60)
 
     assert capsys.readouterr().out.count("\n") == 1
+
+
+@pytest.mark.parametrize("typed", [["fit", "captions"], ["--help"]])
+def test_a_command_whose_code_was_renamed_since_it_was_installed_says_what_to_do(
+    typed: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    installed = EntryPoints([EntryPoint("fit", "streams.no_longer:fit", cli.GROUP)])
+    monkeypatch.setattr("importlib.metadata.entry_points", installed.select)
+
+    ended = cli.run(typed)
+
+    err = capsys.readouterr().err
+    assert ended == (1 if typed[0] == "fit" else 0)
+    assert "No module named 'streams.no_longer'" in err
+    assert "make" in err
+    assert "No such command" not in err

@@ -8,7 +8,7 @@ import pytest
 
 from gate.cli import main
 from gate.settings import DEFAULT_PORTS, DEFAULT_SALT
-from streams import cli
+from streams.cli.worker import worker
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def test_where_only_kafka_is_named_scores_go_to_kafka_alone(
     if how == "variable":
         monkeypatch.setenv("UPLOAD_GATE_KAFKA", "127.0.0.1:19092")
 
-    cli.worker(kafka="127.0.0.1:19092" if how == "flag" else None)
+    worker(kafka="127.0.0.1:19092" if how == "flag" else None)
 
     assert started["UPLOAD_GATE_KAFKA"] == "127.0.0.1:19092"
     assert "UPLOAD_GATE_REDIS" not in started
@@ -42,7 +42,7 @@ def test_a_redis_that_a_variable_names_gets_the_scores(
     monkeypatch.setenv("UPLOAD_GATE_KAFKA", "127.0.0.1:19092")
     monkeypatch.setenv("UPLOAD_GATE_REDIS", "redis://127.0.0.1:16379/0")
 
-    cli.worker()
+    worker()
 
     assert started["UPLOAD_GATE_REDIS"] == "redis://127.0.0.1:16379/0"
     assert not capsys.readouterr().err
@@ -67,7 +67,7 @@ def test_a_worker_beside_up_hashes_under_its_salt(
         monkeypatch.setenv("UPLOAD_GATE_SALT", variable)
     up_runs_with(tmp_path / "state")
 
-    cli.worker(state=tmp_path / "state", kafka=kafka)
+    worker(state=tmp_path / "state", kafka=kafka)
 
     assert started.get("UPLOAD_GATE_SALT") == salt
 
@@ -85,7 +85,7 @@ def test_a_gate_beside_up_hashes_under_its_salt(tmp_path: Path, monkeypatch: pyt
 
 
 def test_where_nothing_is_named_both_are_at_their_default_ports(started: dict[str, str]) -> None:
-    cli.worker()
+    worker()
 
     assert started["UPLOAD_GATE_KAFKA"].endswith(f":{DEFAULT_PORTS['kafka']}")
     assert f":{DEFAULT_PORTS['redis']}" in started["UPLOAD_GATE_REDIS"]

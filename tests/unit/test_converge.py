@@ -10,15 +10,7 @@ from typing import ClassVar
 
 import pytest
 
-from gate.app.converge import (
-    HEARD_WITHIN_US,
-    LIVE_WITHIN_US,
-    SUCCEEDED_AFTER_US,
-    GateState,
-    converged,
-    live_gates,
-    shared_names,
-)
+from gate.app.converge import HEARD_WITHIN_US, GateState, converged, live_gates, shared_names
 from gate.app.operate import Operate
 from gate.cli.addresses import Addresses
 from gate.cli.board_access import report
@@ -28,7 +20,7 @@ from gate.core.pause.board import Board
 from gate.core.pause.entry import Pause
 from gate.core.pause.scope import Action, PauseMode, Scope
 from gate.errors import NotConverged
-from gate.ports.boards import Acknowledgement, Gates, UnreadableAcknowledgement
+from gate.ports.boards import LIVE_WITHIN_US, SUCCEEDED_AFTER_US, Acknowledgement, Gates, UnreadableAcknowledgement
 from gate.records.board_document import board_digest
 from gate.records.pause import fingerprint
 from gate.serve.clock import SystemClock
@@ -275,8 +267,8 @@ async def test_a_store_that_lost_its_acknowledgements_gives_each_gate_time_for_t
     clock: StoppedClock,
 ) -> None:
     class Forgetful(MemoryBoardStore):
-        async def gates(self, within_us: int) -> Gates:
-            return replace(await super().gates(within_us), known_since_us=NOON_US)
+        async def gates(self, within_us: int, process: str | None = None) -> Gates:
+            return replace(await super().gates(within_us, process), known_since_us=NOON_US)
 
     store = Forgetful(clock)
     await store.replace(0, Board({"p-1": CHANGE}))
@@ -354,9 +346,9 @@ class Damaged(MemoryBoardStore):
 
     damage: ClassVar[list[tuple[UnreadableAcknowledgement, ...]]] = []
 
-    async def gates(self, within_us: int) -> Gates:
+    async def gates(self, within_us: int, process: str | None = None) -> Gates:
         damage = self.damage.pop(0) if len(self.damage) > 1 else self.damage[0]
-        return replace(await super().gates(within_us), unreadable=damage)
+        return replace(await super().gates(within_us, process), unreadable=damage)
 
 
 def ruined(process: str = "g-2 b-1", ago_us: int = 60_000_000) -> UnreadableAcknowledgement:

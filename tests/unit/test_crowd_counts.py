@@ -94,11 +94,11 @@ def test_a_count_is_read_if_its_day_is_within_a_window_of_today_and_not_after_th
     assert crowd.hear(1, name(IP, 7), b"[2,%d,[9,9,9,9,9,9,9],[0,0,0,0,0,0,0]]" % day, at_us) is is_read
 
 
-def test_all_shared_features_are_those_of_several_accounts_and_those_heard_of() -> None:
+def test_the_values_of_a_kind_are_those_of_several_accounts_and_those_heard_of() -> None:
     crowd = noted(3)
     crowd.hear(4, name(DEVICE, 9), 5)
 
-    assert set(crowd.all_shared()) == {(IP, 7), (DEVICE, 9)}
+    assert [crowd.values_of(kind) for kind in (IP, DEVICE, CONTENT)] == [[7], [9], []]
     assert (crowd.today, Crowd().today) == (TODAY, None)
 
 
@@ -231,19 +231,19 @@ def test_a_batch_of_many_accounts_counts_as_one_by_one_also_across_a_midnight() 
 
 def test_readers_are_told_which_features_changed() -> None:
     crowd = noted(0)
-    reader = crowd.watch_stirred()
-    before = reader.take()
+    reader, of_devices = crowd.watch_stirred((IP, DEVICE)), crowd.watch_stirred([DEVICE], from_now=True)
+    before = list(reader.turn())
 
     for account in (1, 2, 2):
         crowd.note(0, IP, 7, account, NOW_US)
-    noted_ = reader.take()
+    noted_ = list(reader.turn())
     crowd.hear(4, name(DEVICE, 9), 5)
 
-    assert before == (set(), True)
-    assert noted_ == ({(IP, 7)}, False)
-    assert reader.take() == ({(DEVICE, 9)}, False)
+    assert before == []
+    assert noted_ == [(IP, 7)]
+    assert list(reader.turn()) == list(of_devices.turn()) == [(DEVICE, 9)]
     crowd.hear(4, name(DEVICE, 9), 5)
-    assert reader.take() == (set(), False)
+    assert not reader.has_more
 
 
 def test_a_few_accounts_of_today_are_published_where_more_were_heard_of_before_a_restart() -> None:
@@ -255,3 +255,22 @@ def test_a_few_accounts_of_today_are_published_where_more_were_heard_of_before_a
 
     (told,) = crowd.take_changed(0)
     assert told.record == b"[2,20780,[5,5,5,5,5,5,2],[0,0,0,0,0,0,0]]"
+
+
+def test_of_many_changed_counts_some_are_published_at_once_and_the_others_after_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(counts_module, "TAKEN_A_TIME", 35)
+    crowd = noted(0)
+    for value in range(1, 11):
+        for account in range(5):
+            crowd.note(2, IP, value, account, NOW_US)
+
+    taken = [crowd.take_changed(2) for _ in range(4)]
+
+    assert [[int(count.feature, 16) & 0xFF for count in some] for some in taken] == [
+        [1, 2, 3, 4],
+        [5, 6, 7, 8],
+        [9, 10],
+        [],
+    ]

@@ -25,7 +25,7 @@ from streams.core.crowd.kinds import LINK_CAMPAIGN, NAME_CAMPAIGN, PICTURE_CAMPA
 from streams.core.crowd.own import Own
 from streams.core.crowd.record import VALUE, name, parsed, parsed_name, written
 from streams.core.crowd.rows import MARKS, Rows
-from streams.core.crowd.stirred import Stirred
+from streams.core.crowd.stirred import LEAST_WALKED, TURN, WALKED, Stirred
 from streams.core.crowd.table import CrowdTable, total
 from streams.core.crowd.tails import Tails, believed, tails
 
@@ -487,17 +487,53 @@ def test_rows_may_hold_every_feature_that_has_one_and_few_others() -> None:
     assert len(rows.by_feature) == 3
 
 
+def whole(reader: Stirred) -> list[tuple[int, int]]:
+    """All that waits, turn after turn."""
+    found = list(reader.turn())
+    while reader.has_more:
+        found += reader.turn()
+    return found
+
+
 def test_a_reader_keeps_100000_features_and_then_all_count_as_changed() -> None:
-    reader = Stirred(is_all=False)
+    reader = Stirred([IP], lambda kind: [-1, -2], is_all=False)
     for value in range(100_000):
         reader.add((IP, value))
-    kept, is_all = reader.take()
+    kept = whole(reader)
     for value in range(100_001):
         reader.add((IP, value))
 
-    assert (len(kept), is_all) == (100_000, False)
-    assert reader.take() == (set(), True)
-    assert reader.take() == (set(), False)
+    assert kept == [(IP, value) for value in range(100_000)]
+    assert whole(reader) == [(IP, -2), (IP, -1)]
+    assert whole(reader) == []
+
+
+def test_a_turn_of_a_reader_is_bounded_and_what_changes_meanwhile_holds_up_no_walk() -> None:
+    reader = Stirred([IP, DEVICE], lambda kind: list(range(kind * 1_000)), is_all=True)
+    met: set[tuple[int, int]] = set()
+
+    turns = longest = 0
+    while reader.is_walking:
+        for value in range(TURN):
+            reader.add((IP, -value))
+        turn = list(reader.turn())
+        met.update(turn)
+        turns, longest = turns + 1, max(longest, len(turn))
+
+    assert met >= {(kind, value) for kind in (IP, DEVICE) for value in range(kind * 1_000)}
+    assert longest <= TURN + LEAST_WALKED
+    assert turns == pytest.approx(3_000 * (1 + WALKED) / LEAST_WALKED, rel=0.15)
+
+
+def test_what_a_reader_does_with_a_feature_shortens_its_turn() -> None:
+    reader = Stirred([IP], lambda kind: [], is_all=False)
+    for value in range(10):
+        reader.add((IP, value))
+
+    for _ in reader.turn():
+        reader.cost(TURN // 3)
+
+    assert whole(reader) == [(IP, value) for value in range(3, 10)]
 
 
 @pytest.mark.parametrize(

@@ -105,6 +105,28 @@ def test_in_words_it_tells_what_is_kept_and_dropped_and_the_sum_is_on_stderr(tmp
     assert err.splitlines() == ["2 lines: 1 read, 1 not; 1 field dropped"]
 
 
+@pytest.mark.parametrize(
+    ("line", "as_", "says"),
+    [
+        ({"account_id": "a-1", "t": 1, "label": 0}, "event", "seems to be a labelled stream, which `replay`, `fit`"),
+        ({"account_id": "a-1", "t": 1, "label": 0}, "check", "seems to be a labelled stream, which `replay`, `fit`"),
+        (CHECK, "event", "seems to hold checks: read them with --as check"),
+        ({"type": "removed", "id": "e", "account": {"id": "a"}}, "check", "seems to hold events: read them without"),
+    ],
+)
+def test_a_file_of_another_kind_is_named_once_in_place_of_each_line(
+    tmp_path: Path, line: dict[str, Any], as_: str, says: str
+) -> None:
+    code, out, err = run(tmp_path, *[line] * 50, as_=as_, output="text")
+    _, mixed, said_of_mixed = run(tmp_path, *[line] * 50, b"{", as_=as_, output="text")
+
+    assert (code, len(out.splitlines())) == (1, 3)
+    assert says in err
+    assert err.splitlines()[-1].startswith("50 lines: 0 read, 50 not")
+    assert len(mixed.splitlines()) == 51
+    assert says not in said_of_mixed
+
+
 @pytest.mark.parametrize("as_", ["event", "check"])
 def test_a_misspelt_field_is_named_with_the_one_that_is_meant(tmp_path: Path, as_: str) -> None:
     lost = {**CHECK, **(EVENT if as_ == "event" else {}), "devise": "d-5", "class": "new", "x-trace": "1"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -212,6 +213,21 @@ def test_json_with_half_characters_is_read_and_other_json_is_not() -> None:
     for bad in (b"", b"{", b"[NaN]", b'{"a":"\n"}', b"[" * 5_000 + b"]" * 5_000, b"\xef\xbb\xbf{}"):
         with pytest.raises(NotJson):
             parse(bad)
+
+
+@pytest.mark.parametrize(
+    ("bad", "says"),
+    [
+        (b"", "it is empty"),
+        (b" \n", "it is empty"),
+        (b'{"a":', "it ends too early"),
+        (b'{"a":\xff', "invalid character (byte 5)"),
+        (b"{]", "object keys must be strings (byte 1)"),
+    ],
+)
+def test_what_is_no_json_is_described_in_words_for_its_sender(bad: bytes, says: str) -> None:
+    with pytest.raises(NotJson, match=re.escape(says)):
+        parse(bad)
 
 
 def test_the_table_names_each_field_once_and_every_subject_has_an_account() -> None:

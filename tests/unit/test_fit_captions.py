@@ -74,6 +74,21 @@ def test_the_same_rows_and_seed_give_the_same_files(fitted: Path, tmp_path: Path
     assert (tmp_path / "captions.json").read_bytes() == (fitted / "captions.json").read_bytes()
 
 
+def test_rows_of_one_class_are_refused_before_families_are_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_text(
+        "".join(json.dumps({"account_id": f"a{n}", "text": GOOD[n % 5], "label": 0}) + "\n" for n in range(60))
+    )
+    monkeypatch.setattr("streams.lab.labelled_texts.family_numbers", lambda *_: pytest.fail("it looked for families"))
+
+    code = run(["fit", "captions", str(file), "--out", str(tmp_path)])
+
+    assert code == 2
+    assert "too few abusive rows with a text: 0, and a fit needs at least 25" in capsys.readouterr().err
+
+
 def test_a_fitted_model_tells_held_out_captions_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     train, test = labelled_file(tmp_path / "train.jsonl", 200, 1), labelled_file(tmp_path / "test.jsonl", 100, 2)
     run(["fit", "captions", str(train), "--out", str(tmp_path / "models")])
@@ -113,7 +128,7 @@ def test_a_fit_says_how_many_labels_it_lacks(tmp_path: Path, capsys: pytest.Capt
     code = run(["fit", "captions", str(file), "--out", str(tmp_path / "models")])
 
     assert code == OperatorError.exit_code
-    assert "20 abusive rows" in capsys.readouterr().err
+    assert "too few abusive rows with a text: 20" in capsys.readouterr().err
     assert not (tmp_path / "models").exists()
 
 

@@ -252,7 +252,7 @@ def test_too_few_labels_are_refused(tmp_path: Path, capsys: pytest.CaptureFixtur
     code = run(["fit", "events", str(file), "--out", str(tmp_path / "m")])
 
     assert code == OperatorError.exit_code
-    assert "1 abusive" in capsys.readouterr().err
+    assert "too few abusive events to fit to: 1, " in capsys.readouterr().err
     assert not (tmp_path / "m").exists()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 from gate.app.follow_controls import REFUSED_FOR_S, FollowControls
 from gate.core.pause.board import Board
@@ -58,9 +58,32 @@ async def test_a_gate_that_may_only_read_the_pauses_acknowledges_all_the_same_an
     assert len(told) == 1
 
 
+async def test_a_beat_reads_no_acknowledgement_but_the_own_one() -> None:
+    class Noting(MemoryBoardStore):
+        asked: ClassVar[list[str | None]] = []
+
+        async def gates(self, within_us: int, process: str | None = None) -> Gates:
+            self.asked.append(process)
+            return await super().gates(within_us, process)
+
+    async def hear(board: Board) -> None:
+        pass
+
+    watch: Any = SimpleNamespace(
+        board=Board(), store_now_us=lambda: NOON_US, now_us=lambda: NOON_US, hear_elsewhere=hear,
+        acknowledgement=lambda: SAID, learn_clock_elsewhere=lambda *_: None, has_met_store=True,
+        heard_all_elsewhere=lambda: None,
+    )  # fmt: skip
+    store = Noting(Noon())
+
+    await FollowControls(watch, store, lambda _: None, lambda: 0.5, lambda: None)._beat()
+
+    assert store.asked == [SAID.process]
+
+
 async def test_a_channel_that_proves_alive_makes_the_board_fresh_and_one_that_does_not_makes_it_not() -> None:
     class Deaf(MemoryBoardStore):
-        async def gates(self, within_us: int) -> Gates:
+        async def gates(self, within_us: int, process: str | None = None) -> Gates:
             return Gates(NOON_US)
 
     fresh = []

@@ -102,3 +102,29 @@ def test_an_event_opens_its_day_although_others_were_heard_of_before() -> None:
 
     assert crowd.today == TODAY
     assert crowd.count(IP, 7) == 9
+
+
+def test_no_day_opens_that_lies_ahead_of_the_workers_own_clock_whatever_the_brokers_clock_says() -> None:
+    crowd = shared(Crowd(clock_us=lambda: NOW_US), NOW_US)
+    ahead_us = NOW_US + 10 * DAY_US
+
+    for partition in (1, 2):
+        hear(crowd, ahead_us, partition)
+        shared(crowd, ahead_us, 2, partition, DEVICE)
+        crowd.pass_time(ahead_us, partition)
+    shared(crowd, NOW_US, 2, partition=3)
+
+    assert crowd.today == TODAY
+    assert crowd.count(IP, 7) == 11
+
+
+def test_the_first_event_opens_no_day_ahead_of_the_workers_own_clock_and_the_next_day_opens_as_it_begins() -> None:
+    now = [NOW_US]
+    crowd = shared(Crowd(clock_us=lambda: now[0]), NOW_US + 10 * DAY_US)
+    first = crowd.today
+
+    now[0] += DAY_US
+    shared(crowd, now[0], 2)
+
+    assert (first, crowd.today) == (TODAY, TODAY + 1)
+    assert crowd.count(IP, 7) == 9

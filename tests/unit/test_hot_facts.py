@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -385,6 +386,24 @@ def test_a_worker_that_gets_a_partition_tells_all_that_is_its_own_now() -> None:
     assert (len(taken_over), len(nothing), len(again)) == (20, 0, 20)
 
 
+def test_all_are_told_again_in_calls_of_bounded_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hot_facts, "TOLD_A_TURN", 3)
+    records = HotFactRecords(farms(20), load_scorecard(None), 4)
+
+    rounds = []
+    for mine, again in (([0, 1], False), (range(4), False), (range(4), True)):
+        calls = [records.changes(mine, again)]
+        while records.has_more:
+            calls.append(records.changes(mine))
+        rounds.append(calls)
+
+    assert all(len(calls) == 7 and max(map(len, calls)) <= 3 for calls in rounds)
+    some, taken_over, once_more = ([record for call in calls for record in call] for calls in rounds)
+    assert len(dict(taken_over)) == len(taken_over) == 20
+    assert dict(taken_over) == dict(once_more)
+    assert dict(some).items() < dict(taken_over).items()
+
+
 def test_a_worker_publishes_farms_it_has_heard_of_only_after_its_first_event() -> None:
     before, crowd = farms(20), Crowd()
     for partition in range(4):
@@ -421,22 +440,50 @@ class Place:
     """Keeps what is written, unless it is away."""
 
     def __init__(self) -> None:
+        self.tries = 0
         self.is_away = False
         self.error = StoreUnavailable("away")
         self.written: list[bytes] = []
         self.values: dict[bytes, bytes | None] = {}
 
     async def send(self, records: Sequence[tuple[bytes, bytes | None]]) -> None:
+        self.tries += 1
         if self.is_away:
             raise self.error
         self.values.update(records)
         self.written += [key for key, _ in records]
 
 
+def hurried() -> Callable[[], float]:
+    """A clock on which every pause is over when it is read again."""
+    now = itertools.count(0.0, hot_facts.TRY_AGAIN_S)
+    return lambda: next(now)
+
+
+async def test_a_place_where_a_write_failed_is_tried_again_only_after_a_pause() -> None:
+    kafka, redis = Place(), Place()
+    crowd, now = crowded("farm", 30), [0.0]
+    records = HotFactRecords(crowd, load_scorecard(None), 4)
+    publisher = HotFactPublisher([records], lambda: range(4), 4, [kafka, redis], lambda: None, clock=lambda: now[0])
+    kafka.is_away = True
+
+    tries = []
+    for second in (0.0, 0.2, 1.9, 2.0, 3.9, 4.0):
+        now[0] = second
+        crowd.note(0, DEVICE, HASHES.devices["farm"], 1_000 + round(second * 10), BEGAN_US)
+        kafka.is_away = second < 4.0
+        await publisher.publish()
+        tries.append(kafka.tries)
+
+    assert tries == [1, 1, 1, 2, 2, 3]
+    assert redis.tries == 6
+    assert kafka.values == redis.values
+
+
 async def test_what_a_server_missed_is_written_when_it_is_back_and_the_other_does_not_wait() -> None:
     kafka, redis = Place(), Place()
     records = HotFactRecords(farms(5), load_scorecard(None), 4)
-    publisher = HotFactPublisher([records], lambda: range(4), 4, [kafka, redis], lambda: None)
+    publisher = HotFactPublisher([records], lambda: range(4), 4, [kafka, redis], lambda: None, clock=hurried())
     kafka.is_away = True
     await publisher.publish()
     kafka.is_away = False
@@ -451,7 +498,7 @@ async def test_records_that_a_server_missed_of_a_moved_partition_do_not_overwrit
     crowd, place = crowded("farm", 30), Place()
     makers = [HotFactRecords(crowd, load_scorecard(None), 4), NewcomerRecords(crowd, load_scorecard(None))]
     mine: list[int] = [0, 1, 2, 3]
-    publisher = HotFactPublisher(makers, lambda: mine, 4, [place], lambda: None)
+    publisher = HotFactPublisher(makers, lambda: mine, 4, [place], lambda: None, clock=hurried())
     place.is_away = True
     await publisher.publish()
     mine = []
@@ -495,6 +542,7 @@ async def test_a_refusal_of_kafka_is_told_and_that_it_is_away_is_not(monkeypatch
     outage = Outage("Kafka", told.append)
     publisher = hot_facts.hot_fact_publisher(settings, where, farms(40), load_scorecard(None), mine, outage)
     monkeypatch.setattr(publisher, "_mine", lambda: range(4))
+    monkeypatch.setattr(publisher, "_clock", hurried())
 
     kafka.is_away = True
     await publisher.publish()

@@ -12,7 +12,9 @@ from gate.core.score import Score, Stamp
 from gate.records.score import with_bytes
 from gate.stores.memory.accounts import MemoryAccountStore
 from streams.worker import scores_to_redis
+from streams.worker.assignment import Partitions
 from streams.worker.outage import Outage
+from streams.worker.partition import State
 from streams.worker.scores_to_redis import ScoresToRedis
 
 NOW_US = 1_800_000_000_000_000
@@ -101,3 +103,66 @@ def test_a_mark_at_the_end_of_the_scores_topic_says_that_redis_lacks_nothing() -
 
     assert not redis.compare_mark("40", redis.mark(), 0)
     assert redis.missing_from is None
+
+
+@pytest.mark.parametrize("fetches", [[], [[scored("a", 1), scored("b", 2)]]], ids=["an aborted transaction", "scores"])
+async def test_only_scores_that_an_earlier_owner_left_behind_its_mark_are_said_to_be_recovered(
+    monkeypatch: pytest.MonkeyPatch, fetches: list[list[Any]]
+) -> None:
+    topic, store = Topic(fetches), MemoryAccountStore(Clock())
+    topic.end = 15
+    monkeypatch.setattr(scores_to_redis, "PartitionReader", topic)
+    scores = ScoresToRedis(store, Outage("Redis", lambda up: None), 0)
+    scores.reopen(None, 15)
+
+    is_behind = scores.compare_mark("10", scores.mark(), 0)
+    is_done = await scores.catch_up("127.0.0.1:1", "scores")
+
+    assert is_behind
+    assert is_done
+    assert [scores.take_recovered() for _ in range(2)] == [sum(map(len, fetches)), 0]
+
+
+async def test_what_an_emptied_redis_lacks_is_not_said_to_be_recovered(monkeypatch: pytest.MonkeyPatch) -> None:
+    topic, store = Topic([[scored("a", 1)]]), MemoryAccountStore(Clock())
+    monkeypatch.setattr(scores_to_redis, "PartitionReader", topic)
+    scores = ScoresToRedis(store, Outage("Redis", lambda up: None), 0)
+    scores.reopen(None, 1)
+
+    assert not scores.compare_mark("1", scores.mark(), 0)
+    assert scores.compare_mark("", scores.mark(), 0)
+    assert await scores.catch_up("127.0.0.1:1", "scores")
+
+    assert scores.take_recovered() == 0
+
+
+async def test_owners_that_do_not_live_until_the_next_call_write_no_scores_again_and_say_nothing(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    store, redis = MemoryAccountStore(Clock()), Outage("Redis", lambda up: None)
+    topics = SimpleNamespace(topics=SimpleNamespace(scores=SimpleNamespace(name="scores")), bootstrap="127.0.0.1:1")
+    partitions: Any = Partitions.__new__(Partitions)
+    partitions._store, partitions._redis, partitions.where = store, redis, topics
+    read: list[int] = []
+
+    class Behind(Topic):
+        async def since(self, offset: int) -> AsyncIterator[Sequence[Any]]:
+            read.append(offset)
+            for record in [scored("a", 1), scored("b", 2)][offset:]:
+                yield [record]
+
+    caplog.set_level("INFO")
+    for end in (2, 4, 6):  # behind the second record are the markers of transactions that were aborted
+        topic = Behind([])
+        topic.end = end
+        monkeypatch.setattr(scores_to_redis, "PartitionReader", topic)
+        scores = ScoresToRedis(store, redis, 0)
+        scores.reopen(None, end)
+        owner = SimpleNamespace(redis=scores, partition=0, uncommitted=0)
+        partitions._all = {0: SimpleNamespace(owner=owner, state=State.LIVE)}
+        await partitions.catch_up_redis()
+
+    assert read == [0, 2, 4]
+    assert [record.getMessage() for record in caplog.records] == [
+        "Redis lacked scores of partitions [0] when they changed hands: 2 were written again"
+    ]

@@ -631,6 +631,7 @@ async def test_every_change_is_recorded_with_what_was_before_and_after_and_so_is
         ("pause", "ann", "refused", None, None),
     ]
     assert "released already" in audit.entries[2].detail
+    assert [one.wanted for one in audit.entries] == ["", "", "", "stop class new, for 1d 1h, reason raid"]
 
 
 @pytest.mark.parametrize("filler", ["person", "machine", "dry runs of the whole platform"])

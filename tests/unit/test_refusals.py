@@ -6,6 +6,7 @@ import pytest
 from aiokafka import errors as kafka
 
 from gate.errors import StoreUnavailable
+from streams.worker.producer import TransactionUnended
 from streams.worker.refusals import refused
 
 AT = "sasl_plaintext://worker@k:1,k:2?password_file=/p"
@@ -60,6 +61,7 @@ def test_a_topic_that_takes_too_small_records_is_named_with_the_command_that_let
     [
         (kafka.TopicAuthorizationFailedError(), "Grant this worker's user"),
         (kafka.ClusterAuthorizationFailedError(), "Grant this worker's user"),
+        (TransactionUnended("a transaction of the group g does not end"), "A broker could not write its end"),
         (kafka.InvalidTransactionTimeout(), "Set transaction.max.timeout.ms of every broker to at least 15000"),
     ],
 )

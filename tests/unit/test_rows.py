@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from gate.cli.main import run
 from streams.lab.rows import (
     MAX_ROW_BYTES,
     WEEK_US,
@@ -241,6 +242,19 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
 def test_an_empty_file_is_refused(file: Path) -> None:
     with pytest.raises(RowInvalid, match="holds no rows"):
         read(written(file))
+
+
+@pytest.mark.parametrize("command", [("fit", "captions"), ("evaluate",), ("fit", "events")], ids=" ".join)
+@pytest.mark.parametrize("content", ["", "\n \n"])
+def test_every_command_says_of_an_empty_file_that_it_is_empty(
+    command: tuple[str, ...], content: str, file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file.write_text(content)
+
+    code = run([*command, str(file), *(["--out", str(tmp_path)] if command[0] == "fit" else [])])
+
+    assert code == 2
+    assert "rows.jsonl: holds no rows" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("keep", [0.5, 0.9])

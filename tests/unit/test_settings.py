@@ -2,6 +2,7 @@
 
 import pytest
 
+from gate.cli.addresses import resolve_addresses
 from gate.errors import SettingInvalid
 from gate.settings import DOCUMENTED, PREFIX, is_loopback, read_settings
 
@@ -106,6 +107,21 @@ def test_metrics_and_health_have_a_port_of_their_own_where_checks_are_open_to_ot
     settings = read_settings({f"{PREFIX}{name}": value for name, value in environment.items()}, lambda: "host-a")
 
     assert (settings.metrics_port, settings.metrics) == (port, url)
+
+
+@pytest.mark.parametrize(
+    ("given", "url"),
+    [
+        ("http://fd00::1:8390", "http://[fd00::1]:8390"),
+        ("http://fd00:1:2:3:4:5:6:7:8390/gate/", "http://[fd00:1:2:3:4:5:6:7]:8390/gate"),
+        ("http://fd00::a", "http://[fd00::a]"),
+        ("http://[fd00::1]:8390", "http://[fd00::1]:8390"),
+        ("http://10.0.0.5:8390", "http://10.0.0.5:8390"),
+    ],
+)
+def test_the_address_of_a_pod_needs_no_brackets(given: str, url: str) -> None:
+    assert read_settings({f"{PREFIX}GATE": given, f"{PREFIX}ADMIN": given}).gate == url
+    assert resolve_addresses(environ={f"{PREFIX}GATE": given}).gate == url
 
 
 @pytest.mark.parametrize(

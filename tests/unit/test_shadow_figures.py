@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from gate.cli.main import run
+from streams.cli.models.accounts import of_accounts, shadow_lines
 from streams.lab.evaluate_accounts import Ranking
 from streams.lab.shadow_figures import shadow_figures
-from streams.model_commands.accounts import of_accounts, shadow_lines
 
 
 def log_odds(*risks: float) -> np.ndarray[tuple[int], np.dtype[np.float64]]:

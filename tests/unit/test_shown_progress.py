@@ -8,8 +8,8 @@ from io import StringIO
 
 import pytest
 
-from streams.model_commands import options
-from streams.model_commands.options import shown_progress
+from streams.cli.models import options
+from streams.cli.models.options import shown_progress
 from tests.waiting import wait_until
 
 

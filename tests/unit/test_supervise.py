@@ -100,6 +100,22 @@ def test_a_part_that_crashes_is_named_with_the_end_of_its_log(tmp_path: Path) ->
     assert said[1].endswith(f"(log: {tmp_path}/worker.log)")
 
 
+def test_a_part_that_ends_with_a_trace_of_java_is_named_with_what_is_wrong(tmp_path: Path) -> None:
+    said: list[str] = []
+    part = FakePart("kafka")
+    part.log = tmp_path / "kafka.log"  # type: ignore[attr-defined]
+    part.log.write_text(  # type: ignore[attr-defined]
+        "java.io.IOException: No space left on device\n\tat java.base/sun.nio.ch.IOUtil.write(Unknown Source)\n\tat kafka.ser"
+    )
+    supervisor = Supervisor(said.append)
+    supervisor.start(part)
+
+    part.status = 1
+    supervisor.watch(10.0)
+
+    assert 'which ends with "java.io.IOException: No space left on device")' in said[0]
+
+
 def test_a_part_that_keeps_ending_is_given_up_and_the_others_run_on() -> None:
     said: list[str] = []
     bad, good = FakePart("worker"), FakePart("gate")
@@ -128,7 +144,8 @@ def test_a_part_that_does_not_start_again_is_tried_a_bounded_number_of_times() -
         supervisor.watch(float(step))
 
     assert part.starts == RESTARTS + 2
-    assert "did not start: no such program" in said[-1]
+    assert "did not start: no such program" in said[-2]
+    assert said[-1] == "kafka stays down, the rest runs on"
 
 
 def test_servers_end_after_the_processes_that_use_them() -> None:

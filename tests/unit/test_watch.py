@@ -31,7 +31,7 @@ from gate.core.request import CheckRequest
 from gate.errors import StateUnreadable, StoreUnavailable
 from gate.metrics import Counts
 from gate.policyfile import load_policy
-from gate.ports.boards import Acknowledgement
+from gate.ports.boards import Acknowledgement, Gates
 from gate.ports.clock import ClockMark
 from gate.records.board_document import encode_board
 from gate.records.break_glass_document import BreakGlass
@@ -65,6 +65,11 @@ class Fragile(MemoryBoardStore):
         super().__init__(clock)
         self.taken: list[Acknowledgement] = []
         self.at_acknowledging: Callable[[], None] = lambda: None
+        self.read_gates = 0
+
+    async def gates(self, within_us: int, process: str | None = None) -> Gates:
+        self.read_gates += 1
+        return await super().gates(within_us, process)
 
     async def read(self) -> Board:
         if self.error is not None:
@@ -804,6 +809,18 @@ async def test_two_gates_of_one_name_are_two_and_it_is_said_once(tmp_path: Path)
         await eventually(lambda: len(bench.store.taken) > polls + 20)
 
     assert ["under the name gate-1, at http://elsewhere" in said for said in bench.said] == [True]
+
+
+async def test_a_gate_among_many_reads_what_the_others_say_no_more_than_twice_in_fifty_polls(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    for number in range(400):
+        await bench.store.acknowledge(Acknowledgement(f"gate-{number}", "http://gate", 0, 0, boot="b"))
+
+    async with bench.running():
+        await eventually(lambda: len(bench.store.taken) > 450)
+
+    assert bench.check.instances == 401
+    assert bench.store.read_gates <= 2
 
 
 async def test_the_process_before_a_restart_is_no_second_gate_of_the_name(tmp_path: Path) -> None:

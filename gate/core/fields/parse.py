@@ -31,11 +31,20 @@ def parse(value: bytes) -> Any:
     try:
         return _careless.decode(value.decode("utf-8", "replace"))
     except (ValueError, RecursionError):
-        raise NotJson(_what(first)) from None
+        raise NotJson(_what(first, value)) from None
 
 
-def _what(error: Exception) -> str:
-    return "nested too deep" if isinstance(error, RecursionError) else str(error).removeprefix("JSON is malformed: ")
+def _what(error: Exception, value: bytes) -> str:
+    if isinstance(error, RecursionError):
+        return "nested too deep"
+    if not value.strip():
+        return "it is empty"
+    return plain_end(str(error).removeprefix("JSON is malformed: "))
+
+
+def plain_end(complaint: str) -> str:
+    """A decoder's complaint, without the decoder's own words for a document that lacks its end."""
+    return "it ends too early" if complaint == "Input data was truncated" else complaint
 
 
 def _no_constant(name: str) -> NoReturn:

@@ -20,10 +20,10 @@ from typing import Any, Final, Self
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from gate.core.duration import HOUR_US
+from gate.core.duration import HOUR_US, MINUTE_US
 from gate.core.pause.board import Board, forget_ended, merge
 from gate.errors import StateUnreadable, StoreUnavailable
-from gate.ports.boards import LATELY_US, Acknowledgement, Gates, UnreadableAcknowledgement
+from gate.ports.boards import LATELY_US, LIVE_WITHIN_US, Acknowledgement, Gates
 from gate.records.control import (
     CLOCK_KEY,
     GATE,
@@ -34,7 +34,7 @@ from gate.records.control import (
     pause_record,
 )
 from gate.records.gate import MAX_BYTES as MAX_GATE_BYTES
-from gate.records.gate import decode_gate
+from gate.stores.gates import gates_of
 from gate.stores.kafka.client import closed, connected, stopped
 from gate.stores.kafka.connection import connection
 from gate.stores.kafka.recreation import RecreationWatch
@@ -48,6 +48,8 @@ MOST_GATES: Final = 10_000
 FORGET_LATER_US: Final = HOUR_US
 """How much later than gates a reader forgets a pause: clocks differ, and no gate may write again what was just deleted."""
 FORGET_EVERY_S: Final = 60.0
+SET_BACK_US: Final = 5 * MINUTE_US
+"""Two brokers' clocks differ by less, so a larger step back says that a clock was ahead and was corrected."""
 AWAY: Final = (KafkaError, OSError, TimeoutError)
 
 
@@ -72,6 +74,7 @@ class KafkaBoardStore:
         self._ended: set[bytes] = set()
         self._forget_at_s = 0.0
         self._gates: dict[str, tuple[bytes, int]] = {}
+        self._latest_us = 0
         self._next: dict[TopicPartition, int] = {}
         self._end: dict[TopicPartition, int] | None = None
         self._problem = NO_ANSWER
@@ -124,10 +127,10 @@ class KafkaBoardStore:
     async def replace(self, expected_rev: int, board: Board) -> bool:
         """See BoardStore. Writes the pauses that differ from those that were read."""
         await self._until_caught_up()
+        kept = forget_ended(board, await self._pause_now_us() - FORGET_LATER_US).pauses
         known = self._board
         if known.rev != expected_rev:
             return False
-        kept = forget_ended(board, self._pause_now_us() - FORGET_LATER_US).pauses
         records = [pause_record(pause) for id_, pause in kept.items() if known.pauses.get(id_) != pause]
         aside = {entry.raw for entry in known.unreadable}
         others = [entry_record(entry) for entry in board.unreadable if entry.raw not in aside]
@@ -183,25 +186,22 @@ class KafkaBoardStore:
                 if not self._past:
                     raise
         await self._until_caught_up()
-        return self._pause_now_us()
+        return await self._pause_now_us()
 
-    async def gates(self, within_us: int) -> Gates:
+    async def gates(self, within_us: int, process: str | None = None) -> Gates:
         """See BoardStore."""
         await self._until_caught_up()
-        return self._heard_within(within_us)
+        return await self._heard_within(within_us, process)
 
-    def _heard_within(self, within_us: int) -> Gates:
+    async def count_gates(self, within_us: int) -> int:
+        """See BoardStore."""
+        return len((await self.gates(within_us)).live(within_us))
+
+    async def _heard_within(self, within_us: int, process: str | None = None) -> Gates:
         now_us = self._now_us()
-        read: list[Acknowledgement] = []
-        unreadable: list[UnreadableAcknowledgement] = []
-        for process, (document, at_us) in sorted(self._gates.items()):
-            if at_us < now_us - within_us:
-                continue
-            try:
-                read.append(decode_gate(document, at_us))
-            except StateUnreadable as error:
-                unreadable.append(UnreadableAcknowledgement(process, str(error), at_us))
-        return Gates(now_us, tuple(read), tuple(unreadable))
+        asked = self._gates if process is None else self._gates.keys() & {process}
+        heard = ((name, *self._gates[name]) for name in asked)
+        return await gates_of(sorted(each for each in heard if each[2] >= now_us - within_us), now_us)
 
     async def forget(self, process: str) -> None:
         """See BoardStore."""
@@ -215,8 +215,9 @@ class KafkaBoardStore:
         known = self._past.values() if self._clock is None else (self._clock,)
         return max((at_us + int((now_s - heard_s) * 1_000_000) for at_us, heard_s in known), default=0)
 
-    def _pause_now_us(self) -> int:
-        return self._now_us() + self._heard_within(LATELY_US).pause_clock_ahead_us
+    async def _pause_now_us(self) -> int:
+        ahead_us = (await self._heard_within(LATELY_US)).pause_clock_ahead_us
+        return self._now_us() + ahead_us
 
     async def _until_caught_up(self) -> None:
         within_s = 0.0 if self._gives_up and self._has_waited and not self.caught_up else self._deadline_s
@@ -331,7 +332,7 @@ class KafkaBoardStore:
             board = self._merged(board, record)
             self._next[at or self._at] = record.offset + 1
         if board is not self._board or asyncio.get_running_loop().time() >= self._forget_at_s:
-            board = self._without_ended(board)
+            board = await self._without_ended(board)
         async with self._moved:
             self._board = board
             self._moved.notify_all()
@@ -363,10 +364,10 @@ class KafkaBoardStore:
             self._outdated.add(key)
         return board if merged == board else merged
 
-    def _without_ended(self, board: Board) -> Board:
+    async def _without_ended(self, board: Board) -> Board:
         """The board without the pauses that expired long ago; `repair` then deletes their records."""
         self._forget_at_s = asyncio.get_running_loop().time() + FORGET_EVERY_S
-        kept = forget_ended(board, self._pause_now_us() - FORGET_LATER_US)
+        kept = forget_ended(board, await self._pause_now_us() - FORGET_LATER_US)
         forgotten = {PAUSE + id_.encode() for id_ in board.pauses.keys() - kept.pauses.keys()}
         self._ended |= forgotten
         self._outdated -= forgotten
@@ -382,3 +383,14 @@ class KafkaBoardStore:
             for known in oldest:
                 del self._gates[known]
         self._gates[process] = value[: MAX_GATE_BYTES + 1], at_us
+        if at_us < self._latest_us - SET_BACK_US:
+            self._date_back(at_us)
+            self._latest_us = at_us
+        self._latest_us = max(self._latest_us, at_us)
+
+    def _date_back(self, at_us: int) -> None:
+        """Let what gates said before the broker's clock was set back to `at_us` expire from then on: nobody knows how old it
+        is, and it proves no gate live."""
+        for process, (document, told_us) in self._gates.items():
+            if told_us > at_us + LIVE_WITHIN_US:
+                self._gates[process] = document, at_us - LIVE_WITHIN_US - 1

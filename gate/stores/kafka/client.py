@@ -56,8 +56,12 @@ async def stopped(producer: Any, within_s: float = STOP_WITHIN_S) -> None:
             _send_no_more(producer.client)
             await asyncio.wait([stopping], timeout=FINISH_WITHIN_S)
         stopping.cancel()
-        with suppress(KafkaError, OSError, TimeoutError, asyncio.CancelledError):
-            await stopping
+        await asyncio.wait([stopping])
+        if stopping.cancelled() or stopping.exception() is not None:  # then the connections are still open
+            with suppress(KafkaError, OSError, TimeoutError):
+                await closed(producer.client.close())
+    with suppress(KafkaError, OSError, TimeoutError, asyncio.CancelledError):
+        stopping.result()
 
 
 def _send_no_more(client: Any) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from aiokafka.helpers import create_ssl_context
 
-from gate.errors import SettingInvalid, redact
+from gate.errors import OTHER_KEY, SettingInvalid, redact, tls_files_problem
 from gate.records.kafka_address import KafkaAddress, parse_kafka_address
 
 
@@ -47,7 +47,10 @@ def _tls(address: KafkaAddress) -> ssl.SSLContext:
         )
     except ssl.SSLError as error:
         named = ", ".join(str(path) for path in (address.ca, address.cert, address.key) if path is not None)
-        raise ValueError(f"the certificates in {named} cannot be used: {error.reason or error}") from error
+        why = tls_files_problem(error)
+        if why == OTHER_KEY:
+            raise ValueError(f"the key {address.key} {OTHER_KEY} {address.cert}") from error
+        raise ValueError(f"the certificates in {named} cannot be used: {why}") from error
     return context
 
 

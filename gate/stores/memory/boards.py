@@ -75,11 +75,19 @@ class MemoryBoardStore:
         """See BoardStore."""
         return self._clock.now_us()
 
-    async def gates(self, within_us: int) -> Gates:
+    async def gates(self, within_us: int, process: str | None = None) -> Gates:
         """See BoardStore."""
+        return self._heard_within(within_us, process)
+
+    async def count_gates(self, within_us: int) -> int:
+        """See BoardStore."""
+        return len(self._heard_within(within_us).live(within_us))
+
+    def _heard_within(self, within_us: int, process: str | None = None) -> Gates:
         now_us = self._clock.now_us()
-        live = {process: at for process, at in self._gates.items() if at[1] >= now_us - within_us}
-        return Gates(now_us, tuple(decode_gate(*live[process]) for process in sorted(live)))
+        asked = self._gates if process is None else {key: at for key, at in self._gates.items() if key == process}
+        live = {key: at for key, at in asked.items() if at[1] >= now_us - within_us}
+        return Gates(now_us, tuple(decode_gate(*live[key]) for key in sorted(live)))
 
     async def forget(self, process: str) -> None:
         """See BoardStore."""

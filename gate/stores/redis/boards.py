@@ -23,10 +23,11 @@ from typing import Any
 from gate.core.duration import HOUR_US
 from gate.core.pause.board import Board, merge
 from gate.errors import StateUnreadable, StoreUnavailable
-from gate.ports.boards import Acknowledgement, Gates, UnreadableAcknowledgement
+from gate.ports.boards import LIVE_WITHIN_US, SUCCEEDED_AFTER_US, Acknowledgement, Gates
 from gate.records.board_document import decode_board, document_version, encode_board
-from gate.records.gate import decode_gate, encode_gate
+from gate.records.gate import encode_gate
 from gate.records.pause import VERSION
+from gate.stores.gates import gates_of
 from gate.stores.redis.connections.connect import line_to
 from gate.stores.redis.connections.line import Line, Stats
 from gate.stores.redis.connections.script_call import Run, Script
@@ -66,6 +67,7 @@ class RedisBoardStore:
         self._repair = Script.named("repair_board")
         self._acknowledge = Script.named("acknowledge")
         self._gates = Script.named("gates")
+        self._count_gates = Script.named("count_gates")
         self.unreadable = 0
 
     @property
@@ -154,7 +156,7 @@ class RedisBoardStore:
 
     async def acknowledge(self, said: Acknowledgement) -> int:
         """See BoardStore. A gate is forgotten an hour after its last acknowledgement."""
-        args = (said.process, encode_gate(said), FORGET_GATES_US)
+        args = (said.process, encode_gate(said), FORGET_GATES_US, LIVE_WITHIN_US)
         return int(await self._run(Run(self._acknowledge, self._gate_keys, args)))
 
     async def now_us(self) -> int:
@@ -162,20 +164,19 @@ class RedisBoardStore:
         seconds, microseconds = await self._command(b"TIME", at=self._gate_keys[0])
         return int(seconds) * 1_000_000 + int(microseconds)
 
-    async def gates(self, within_us: int) -> Gates:
+    async def gates(self, within_us: int, process: str | None = None) -> Gates:
         """See BoardStore."""
         reply: list[bytes] = await self._run(Run(self._gates, self._gate_keys, (within_us,)))
-        now, since, *entries = reply
-        read: list[Acknowledgement] = []
-        unreadable: list[UnreadableAcknowledgement] = []
-        for process, document, at in zip(entries[::3], entries[1::3], entries[2::3], strict=True):
-            try:
-                read.append(decode_gate(document, int(at)))
-            except StateUnreadable as error:
-                name = process.decode("utf-8", "surrogateescape")
-                unreadable.append(UnreadableAcknowledgement(name, str(error), int(at)))
+        now, since, *told = reply
+        names = [each.decode("utf-8", "surrogateescape") for each in told[::3]]
+        entries = zip(names, told[1::3], map(int, told[2::3]), strict=True)
         known_since_us = int(since) if since.isdigit() else int(now)
-        return Gates(int(now), tuple(sorted(read, key=lambda said: said.process)), tuple(unreadable), known_since_us)
+        asked = [entry for entry in entries if process is None or entry[0] == process]
+        return await gates_of(sorted(asked), int(now), known_since_us)
+
+    async def count_gates(self, within_us: int) -> int:
+        """See BoardStore."""
+        return int(await self._run(Run(self._count_gates, self._gate_keys, (within_us, SUCCEEDED_AFTER_US))))
 
     async def forget(self, process: str) -> None:
         """See BoardStore. Without its time an acknowledgement is not read, so the order of the two does not matter."""

@@ -38,6 +38,8 @@ from streams.core.near import parse_hash
 from streams.core.weblinks import WebLinks, host, link_path
 
 MAX_PARTITION: Final = 0xFFFF
+MAX_SHOWN: Final = 1 << 16
+"""Sights that are kept beyond their turn, while campaigns wait that they may describe."""
 _NO_HOSTS: Final[Mapping[str, int]] = MappingProxyType({})
 
 
@@ -199,9 +201,10 @@ class Campaigns:
                 at_us += when
         self._first.see(items, at_us)
 
-    def look(self, accounts: Sequence[int] = (), shown: ShownCampaigns | None = None) -> None:
-        """Take in what was noted: which campaigns are visible, and that `accounts` (32-bit numbers, one for each upload)
-        joined the campaigns that their uploads showed.
+    def look(self, accounts: Sequence[int] = (), shown: ShownCampaigns | None = None) -> bool:
+        """Take in what was noted, for one turn: which campaigns are visible, and that `accounts` (32-bit numbers, one for each
+        upload) joined the campaigns that their uploads showed. Returns whether there is more, as after a start or a change
+        of hands. Then the accounts of an upload may join its campaigns in a later turn.
         """
         known, names = self._known, self._names
         self._recorded.take_in()
@@ -211,7 +214,8 @@ class Campaigns:
         for feature in self._held():
             held.setdefault(feature[0], set()).add(feature[1])
             known.sighted(feature, *self._described(feature))
-        self._shown.clear()
+        if not known.has_more or sum([len(of_kind.times) for of_kind in self._shown.values()]) > MAX_SHOWN:
+            self._shown.clear()
         by_account: dict[int, dict[Feature, None]] = {}
         for kind, (numbers, places) in (shown or {}).items():
             visible = held.get(kind)
@@ -223,6 +227,7 @@ class Campaigns:
             by_account.setdefault(account, {})[NAME_CAMPAIGN, number] = None
         for account, features in by_account.items():
             known.join(account, features)
+        return known.has_more or self._recorded.has_more or (names is not None and names.has_more)
 
     def _held(self) -> list[Feature]:
         """The campaigns shown since the last look that somebody has sighted."""

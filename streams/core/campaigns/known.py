@@ -10,6 +10,7 @@ another one (3 MB); the oldest make room.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
@@ -17,6 +18,7 @@ from gate.core.make_room import make_room
 from streams.core.campaigns.campaign import KIND_OF, NUMBERS, CampaignKind, Feature, Sighting
 from streams.core.crowd import Crowd
 from streams.core.crowd.kinds import NAME_CAMPAIGN
+from streams.core.crowd.stirred import MEMBERS_FOR_ONE, TURN
 
 VISIBLE: Final = 4
 """Accounts from which a campaign is visible; a partition publishes no fewer."""
@@ -25,6 +27,10 @@ NAMES_VISIBLE: Final = 3
 account fewer suffices."""
 MAX_SIGHTINGS: Final = 1 << 14
 MAX_ACCOUNTS: Final = 1 << 17
+LEAST_LOOKED: Final = TURN // 16
+"""What a turn may cost besides for campaigns whose day ended, and for members: they wait for no other features to end."""
+JOINS_FOR_ONE: Final = 4
+"""Members that cost a turn as much as one feature when they begin to belong to a campaign."""
 MAX_SAME: Final = 1 << 14
 MAX_OF_KIND: Final = 2
 """Campaigns of one kind that an account belongs to, the last ones: many of one kind push out none of another."""
@@ -56,9 +62,13 @@ class KnownCampaigns:
 
     def __init__(self, crowd: Crowd) -> None:
         self._crowd = crowd
-        self._stirred = crowd.watch_stirred()
-        self._stirred.take()
+        self._stirred = crowd.watch_stirred(KIND_OF, from_now=True)
         self._day: int | None = None
+        self._aged: list[Feature] = []
+        """Campaigns that are looked at because a day began."""
+        self._joining: deque[tuple[Feature, int]] = deque()
+        """Campaigns that became visible and whose members do not belong to them yet, each with how many there are."""
+        self._to_join = 0
         self._same: dict[Feature, Feature] = {}
         self._of_account: dict[int, tuple[Feature, ...]] = {}
         self.sightings: dict[Feature, Sighting] = {}
@@ -80,35 +90,66 @@ class KnownCampaigns:
         sighting.extend(first_us, last_us, examples)
         return sighting
 
+    @property
+    def has_more(self) -> bool:
+        """Whether a turn left something to the next one."""
+        return bool(self._aged or self._joining) or self._stirred.has_more
+
     def look(
         self, describe: Callable[[Feature], tuple[int, int, list[str]]], is_live: Callable[[int], bool] | None = None
     ) -> None:
-        """Find out which campaigns have become visible since the last call; their members belong to them.
+        """Find out for one turn which campaigns have become visible since the last call; their members belong to them.
 
         `describe` gives the first and the last time that a campaign is known to be shown, and examples. `is_live` tells
         which runs of names are campaigns; without it none is.
         """
-        crowd, sightings = self._crowd, self.sightings
-        stirred, is_all = self._stirred.take()
-        features = {feature for feature in (crowd.all_shared() if is_all else stirred) if feature[0] in KIND_OF}
-        features = {one for one in features if one[0] != NAME_CAMPAIGN or (is_live is not None and is_live(one[1]))}
-        if crowd.today != self._day:
-            self._day = crowd.today
-            features |= sightings.keys()
-        for feature in features:
-            counts, sighting = crowd.counts(*feature), sightings.get(feature)
-            visible = _visible_from(feature[0])
-            if counts[0] < visible and sighting is None:
-                continue
-            before = 0 if sighting is None else sighting.accounts
-            if not counts[0]:
-                sightings.pop(feature, None)
-                continue
-            (sighting or self.sighted(feature, *describe(feature))).count(counts)
-            if before < visible <= counts[0]:
-                crowd.publish_all(*feature)
-                for _, account in crowd.members(*feature):
-                    self.join(account, (feature,))
+        turn = self._stirred
+        if self._crowd.today != self._day:
+            self._day = self._crowd.today
+            self._aged = list(self.sightings)
+        for feature in turn.turn():
+            if feature[0] != NAME_CAMPAIGN or (is_live is not None and is_live(feature[1])):
+                turn.cost(self._look_at(feature, describe))
+        for waiting, work in ((self._aged, self._look_at_next), (self._joining, self._join_next)):
+            turn.left = max(turn.left, LEAST_LOOKED)
+            while waiting and turn.left > 0:
+                turn.cost(work(describe))
+
+    def _look_at_next(self, describe: Callable[[Feature], tuple[int, int, list[str]]]) -> int:
+        return 1 + self._look_at(self._aged.pop(), describe)
+
+    def _look_at(self, feature: Feature, describe: Callable[[Feature], tuple[int, int, list[str]]]) -> int:
+        """Count the accounts of a campaign; returns what that costs."""
+        if feature in self._same:
+            return 0
+        counts, sighting = self._crowd.counts(*feature), self.sightings.get(feature)
+        visible, cost = _visible_from(feature[0]), counts[0] // MEMBERS_FOR_ONE
+        if counts[0] < visible and sighting is None:
+            return cost
+        before = 0 if sighting is None else sighting.accounts
+        if not counts[0]:
+            self.sightings.pop(feature, None)
+            return cost
+        (sighting or self.sighted(feature, *describe(feature))).count(counts)
+        if before < visible <= counts[0]:
+            self._crowd.publish_all(*feature)
+            self._join_later(feature, counts[0])
+        return cost
+
+    def _join_later(self, feature: Feature, accounts: int) -> None:
+        """The members of those that became visible first would make room for the members of the last ones."""
+        self._joining.append((feature, accounts))
+        self._to_join += accounts
+        while self._to_join - self._joining[0][1] >= MAX_ACCOUNTS:
+            self._to_join -= self._joining.popleft()[1]
+
+    def _join_next(self, _: object) -> int:
+        feature, accounts = self._joining.popleft()
+        self._to_join -= accounts
+        stays = self.resolved(feature)
+        members = [account for _, account in self._crowd.members(*stays)]
+        self.join_all(members, stays)
+        return 1 + len(members) // JOINS_FOR_ONE
 
     def join(self, account: int, features: Iterable[Feature]) -> None:
         """The account (32-bit number) showed these campaigns; it belongs to those that are visible."""
@@ -121,6 +162,12 @@ class KnownCampaigns:
             self._of_account[account] = tuple(joined)
         elif new := [feature for feature in joined if feature not in held]:
             self._of_account[account] = _last_of_each_kind((*held, *new))
+
+    def join_all(self, accounts: Iterable[int], feature: Feature) -> None:
+        """The accounts (32-bit numbers) showed this campaign."""
+        if self._is_visible(feature):
+            for account in accounts:
+                self.join(account, (feature,))
 
     def among(self, accounts: Iterable[int]) -> set[int]:
         """Those of the accounts (32-bit numbers) that showed a visible campaign."""

@@ -37,6 +37,7 @@ LEAST_SITES: Final = 1_000
 """New sites that are expected at least within the window, so that the first names of a quiet platform prove nothing."""
 MAX_MET: Final = 1 << 16
 MAX_LIVE: Final = 1 << 14
+AGED_A_TURN: Final = 2_000
 LEVELS: Final = 16
 BUCKETS: Final = 8
 ENOUGH: Final = 64
@@ -86,6 +87,7 @@ class NamesAlike:
         self._showing: list[tuple[int, tuple[int, ...]]] = []
         self._live: dict[int, None] = {}
         """The runs of campaigns."""
+        self._aged: list[int] = []
         self._local = LocalVocabulary()
         self._honest: dict[int, None] = {}
         """The runs that popular sites made words."""
@@ -160,15 +162,26 @@ class NamesAlike:
         """Whether the run is that of a campaign."""
         return number in self._live
 
+    @property
+    def has_more(self) -> bool:
+        """Whether runs of campaigns wait to be looked at because a day began."""
+        return bool(self._aged)
+
     def look(self) -> list[tuple[int, int]]:
-        """Take in what was noted. Returns the accounts that link to names of campaigns, each with the run that says most."""
+        """Take in what was noted. Returns the accounts that link to names of campaigns, each with the run that says most.
+
+        Because a day began, runs may be no longer those of campaigns: each call looks at `AGED_A_TURN` of them.
+        """
         today, live = self._crowd.today, self._live
         if self._noted or today != self._day:
             self._new_sites = None
         if today != self._day:
             self._day = today
-            for number in [number for number in live if self.odds(number) < LEAST_ODDS]:
-                del live[number]
+            self._aged = list(live)
+        for number in self._aged[-AGED_A_TURN:]:
+            if self.odds(number) < LEAST_ODDS:
+                live.pop(number, None)
+        del self._aged[-AGED_A_TURN:]
         for number in self._noted:
             if self._odds(number) >= LEAST_ODDS:
                 live.pop(number, None)

@@ -8,10 +8,18 @@ Growth: until the first event gives the day by which members age, at most 16,384
 
 from __future__ import annotations
 
+from itertools import islice
+from typing import Final
+
 from gate.core.make_room import make_room
 from streams.core.campaigns.campaign import CampaignRecord, Feature
 from streams.core.campaigns.known import MAX_SIGHTINGS, KnownCampaigns
 from streams.core.crowd import Crowd
+
+TAKEN_A_TURN: Final = 300
+"""Lists that a turn adds, at most 64 members each: some 30 ms."""
+TAKEN_WITH_ONE: Final = 4
+"""Lists that are added with a further one, so that those that waited for the day are added soon."""
 
 
 class RecordedMembers:
@@ -33,14 +41,22 @@ class RecordedMembers:
         if record.members and self.key and record.key == self.key:
             make_room(self._waiting, (partition, feature), MAX_SIGHTINGS)
             self._waiting[partition, feature] = record.members
-            self.take_in()
+            self._take_in(TAKEN_WITH_ONE)
+
+    @property
+    def has_more(self) -> bool:
+        """Whether lists wait that may be added."""
+        return bool(self._waiting) and self._crowd.today is not None
 
     def take_in(self) -> None:
-        """Add the members that wait, once an event has given the day by which they age."""
-        if not self._waiting or self._crowd.today is None:
+        """Add for one turn members that wait, those first that have waited longest, once an event has given the day by which
+        they age."""
+        self._take_in(TAKEN_A_TURN)
+
+    def _take_in(self, most: int) -> None:
+        if not self.has_more:
             return
-        waiting, self._waiting = self._waiting, {}
-        for (partition, feature), members in waiting.items():
+        for partition, feature in [*islice(self._waiting, most)]:
+            members = self._waiting.pop((partition, feature))
             stays = self._known.resolved(feature)
-            for account in self._crowd.recall(partition, *stays, members):
-                self._known.join(account, (stays,))
+            self._known.join_all(self._crowd.recall(partition, *stays, members), stays)

@@ -34,6 +34,7 @@ from streams.core.crowd.kinds import (
     TEXT_CAMPAIGN,
 )
 from streams.core.crowd.record import VALUE
+from streams.core.crowd.stirred import MEMBERS_FOR_ONE
 
 STEPS: Mapping[int, tuple[int, ...]] = MappingProxyType(
     {
@@ -65,16 +66,19 @@ class Backfill:
         steps: Mapping[int, tuple[int, ...]] = STEPS,
         passes_over: Callable[[tuple[int, int]], bool] = lambda feature: False,
         is_here: Callable[[int], bool] = lambda partition: True,
+        is_early: Callable[[], bool] = lambda: False,
     ) -> None:
         """`passes_over` tells which features are no evidence, so that their members need not wait. `is_here` tells which
-        partitions this worker has: it can score no other accounts."""
+        partitions this worker has: it can score no other accounts. While it `is_early`, nobody's turn comes: what their
+        scores need is still being looked at."""
         self._crowd = crowd
         self._steps = steps
         self._passes_over = passes_over
         self._is_here = is_here
+        self._is_early = is_early
         self._number_of = crowd.numbers.of
-        self._stirred = crowd.watch_stirred()
-        self._stirred.take()  # who showed features before this began is not known
+        # who showed features before this began is not known
+        self._stirred = crowd.watch_stirred(steps, from_now=True)
         self._reached = Doorkeeper(MAX_FEATURES)
         self._waiting: dict[int, dict[int, None]] = {}
         self._ids = AccountIds()
@@ -85,18 +89,18 @@ class Backfill:
         self._ids.remember(accounts, hashed)
 
     def waiting(self, partition: int) -> int:
-        """How many accounts of the partition wait."""
-        self._look()
-        return len(self._waiting.get(partition, ()))
+        """How many accounts of the partition wait, as far as the features have been looked at. None while it is early."""
+        self.look()
+        return 0 if self._is_early() else len(self._waiting.get(partition, ()))
 
     def take(self, partition: int, most: int, scored: Collection[str] = ()) -> list[str]:
         """Up to `most` accounts of the partition that wait, those first that have waited longest.
 
         The accounts `scored` (keys of a dict, or a set) have new scores, and no longer wait.
         """
-        self._look()
+        self.look()
         waiting = self._waiting.get(partition)
-        if not waiting:
+        if not waiting or self._is_early():
             return []
         if len(waiting) < len(scored):  # hashing thousands of names to find a few takes longer
             held = self._ids.held
@@ -128,22 +132,25 @@ class Backfill:
         skipped, self._skipped = self._skipped, 0
         return skipped
 
-    def _look(self) -> None:
-        stirred, is_all = self._stirred.take()
-        for feature in self._crowd.all_shared() if is_all else stirred:
-            steps = self._steps.get(feature[0])
-            if steps is None or self._passes_over(feature):
+    def look(self) -> bool:
+        """Find who waits now, for one turn; whether features are left for the next one. The other methods look, too."""
+        for feature in self._stirred.turn():
+            if self._passes_over(feature):
                 continue
             kind, value = feature
+            steps = self._steps[kind]
             key = value + kind * _APART & VALUE
             reached, before = bisect_right(steps, self._crowd.count(kind, value)), self._reached.held(key)
             if reached > before:
                 self._wait(feature)
             if reached != before:
                 self._reached.swapped(key, reached)
+        return self._stirred.has_more
 
     def _wait(self, feature: tuple[int, int]) -> None:
-        for partition, hashed in self._crowd.members(*feature):
+        members = list(self._crowd.members(*feature))
+        self._stirred.cost(len(members) // MEMBERS_FOR_ONE)
+        for partition, hashed in members:
             if self._is_here(partition):
                 self._add(partition, hashed)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,12 +14,13 @@ from gate.core.fields.times import MAX_AHEAD_US
 from gate.core.make_room import make_room
 from streams.core.crowd.account_ids import OF_PROCESS, AccountNumbers
 from streams.core.crowd.around import ManySurroundings, Surroundings
-from streams.core.crowd.days import Days
+from streams.core.crowd.days import Days, without_clock
 from streams.core.crowd.kinds import CONTENT, DEVICE, HOST, IP, KINDS, Kind
 from streams.core.crowd.members import (
     ESTABLISHED,
     FULL,
     SIZE,
+    WHO,
     WHO_AND_HOW,
     day_bits,
     of_partition,
@@ -39,6 +41,9 @@ PARTITIONS = 1 << 32
 """Tells a partition, whose count may open a day, from an account."""
 MAX_WITHOUT_FLOOR = 1 << 14
 """Features of which every count is published; the oldest makes room."""
+TAKEN_A_TIME, FOR_A_COUNT, FOR_A_CAMPAIGN = 40_000, 9, 39
+"""What looking through a partition's changes may cost at once, and what it costs to publish a count or a campaign: 4,000 counts
+or 1,000 campaigns."""
 MANY = 32
 """Accounts of a batch from which it costs less to look at all of them together."""
 
@@ -49,14 +54,18 @@ Owned = tuple[NDArray[np.uint64], NDArray[np.int64]]
 class Crowd:
     """All partitions' counts as one worker knows them. Mutable, in memory, used by one thread.
 
-    `floor` stands in place of each kind's own. All accounts are numbered by `numbers`.
+    `floor` stands in place of each kind's own. All accounts are numbered by `numbers`. For `clock_us` see `Days`.
     """
 
     def __init__(
-        self, floor: int | None = None, kinds: Mapping[int, Kind] = KINDS, numbers: AccountNumbers = OF_PROCESS
+        self,
+        floor: int | None = None,
+        kinds: Mapping[int, Kind] = KINDS,
+        numbers: AccountNumbers = OF_PROCESS,
+        clock_us: Callable[[], int] = without_clock,
     ) -> None:
         self.numbers = numbers
-        self._days = Days()
+        self._days = Days(clock_us)
         self._from_us, self._until_us = 0, 0
         """The open day, whose events need no further thought about time."""
         self._today_bits = 0
@@ -68,9 +77,9 @@ class Crowd:
             for kind, given in {**KINDS, **kinds}.items()
         }
         self._around = tuple([self._tables[kind] for kind in (IP, DEVICE, CONTENT, HOST)])
-        self._changed: dict[int, set[Feature]] = {}
+        self._changed: dict[int, dict[Feature, None]] = {}
         self._without_floor: dict[Feature, None] = {}
-        self._readers: list[Stirred] = []
+        self._readers: dict[int, list[Stirred]] = {kind: [] for kind in self._tables}
 
     @property
     def today(self) -> int | None:
@@ -150,15 +159,8 @@ class Crowd:
         c = contents.most(content) if content else 0
         d = hosts.most(host) if host else 0
         return Surroundings(
-            a >> ACCOUNTS,
-            b >> ACCOUNTS,
-            c >> ACCOUNTS,
-            d >> ACCOUNTS,
-            a & OF_THEM,
-            b & OF_THEM,
-            c & OF_THEM,
-            d & OF_THEM,
-        )
+            a >> ACCOUNTS, b >> ACCOUNTS, c >> ACCOUNTS, d >> ACCOUNTS, a & OF_THEM, b & OF_THEM, c & OF_THEM, d & OF_THEM
+        )  # fmt: skip
 
     def around_batch(
         self, ips: Owned, devices: Owned, contents: Sequence[int], hosts: Sequence[int]
@@ -201,7 +203,7 @@ class Crowd:
             self._stir(kind, known)
         changed = self._changed.get(partition)
         if changed is not None and (now or table.heard.tails(partition, known)) != told:
-            changed.add(named)  # the topic's last record has less than is known: the owner publishes it again
+            changed[named] = None  # the topic's last record has less than is known: the owner publishes it again
         return True
 
     def stored_are_heard(self) -> None:
@@ -212,19 +214,31 @@ class Crowd:
             self._counted_day(self._heard_us, PARTITIONS)
 
     def take_changed(self, partition: int) -> list[CrowdCount]:
-        """The partition's counts above the floor that changed since they were last taken, for publishing.
+        """The partition's counts above the floor that changed since they were last taken, for publishing; of many those that
+        changed longest ago, so that a call takes no more than some 60 ms. The others come with the next batch.
 
         Pass counts that were taken and not committed to `give_back`.
         """
-        changed = self._changed.get(partition)
-        if not changed:
-            return []
-        self._changed[partition] = set()
-        tables = self._tables
-        low = self._without_floor
-        above = [one for one in changed if one in low or tables[one[0]].may_be_published(partition, one[1])]
-        taken = ((self._published(partition, *one), 0 if one in low else tables[one[0]].floor) for one in sorted(above))
-        return [count for count, floor in taken if count.count > floor]
+        changed, low, tables = self._changed.get(partition, {}), self._without_floor, self._tables
+        taken: list[Feature] = []
+        looked_at, left = 0, TAKEN_A_TIME
+        for one in changed:
+            if left <= 0:
+                break
+            looked_at += 1
+            left -= 1
+            if one in low:
+                left -= FOR_A_CAMPAIGN
+                taken.append(one)
+            elif tables[one[0]].may_be_published(partition, one[1]):
+                left -= FOR_A_COUNT
+                taken.append(one)
+        if looked_at:
+            self._changed[partition] = dict.fromkeys(islice(changed, looked_at, None))
+        counts = (
+            (self._published(partition, *one), 0 if one in low else tables[one[0]].floor) for one in sorted(taken)
+        )
+        return [count for count, floor in counts if count.count > floor]
 
     def publish_all(self, kind: int, value: int) -> None:
         """Publish every partition's count of the feature from now on, however few accounts it has."""
@@ -233,22 +247,26 @@ class Crowd:
         low[kind, value] = None
         for partition, _ in self.members(kind, value):
             if partition in self._changed:
-                self._changed[partition].add((kind, value))
+                self._changed[partition][kind, value] = None
 
     def give_back(self, partition: int, counts: Iterable[CrowdCount]) -> None:
         """Return counts that were taken and not committed: the next take includes their values of then."""
         names = (parsed_name(count.feature) for count in counts)
-        self._changed.setdefault(partition, set()).update(known for known in names if known is not None)
+        self._changed.setdefault(partition, {}).update((known, None) for known in names if known is not None)
 
-    def watch_stirred(self) -> Stirred:
-        """A new reader, to whom all features count as changed, and from now on those whose counts may change."""
-        reader = Stirred(is_all=True)
-        self._readers.append(reader)
+    def watch_stirred(self, kinds: Iterable[int], from_now: bool = False) -> Stirred:
+        """A new reader of features of these kinds, to whom all count as changed unless it reads `from_now`, and from now on
+        those whose counts may change."""
+        known = [kind for kind in kinds if kind in self._tables]
+        reader = Stirred(known, self.values_of, is_all=not from_now)
+        for kind in known:
+            self._readers[kind].append(reader)
         return reader
 
-    def all_shared(self) -> Iterable[Feature]:
-        """Every feature that several accounts of this worker share or that it has heard of."""
-        return {(kind, value) for kind, table in self._tables.items() for value in {**table.shared, **table.heard_of}}
+    def values_of(self, kind: int) -> list[int]:
+        """Every feature of the kind that several accounts of this worker share or that it has heard of."""
+        table = self._tables[kind]
+        return [*{**table.shared, **table.heard_of}]
 
     def members(self, kind: int, value: int) -> Iterator[tuple[int, int]]:
         """The partition and the hash of each account that is known to show a feature, up to 64 a partition."""
@@ -272,9 +290,14 @@ class Crowd:
         """
         table = self._tables[kind]
         known, added = self.packed_members(partition, kind, value), []
-        news = unknown_of(packed, known)
-        for one in read_back(news, partition, table.own.today, table.days):
+        news = read_back(unknown_of(packed, known), partition, table.own.today, table.days)
+        are_new = not known and len({one & WHO for one in news}) == len(news)
+        for at, one in enumerate(news):
             row = table.shared.get(value)
+            if row is not None and are_new:
+                table.own.extend(value, row, news[at:])
+                added += news[at:]
+                break
             if row is None:
                 table.knock(value, one)
                 added.append(one)
@@ -285,7 +308,7 @@ class Crowd:
             self._stir(kind, value)
             changed = self._changed.get(partition)
             if changed is not None and len(self.packed_members(partition, kind, value)) > len(packed):
-                changed.add((kind, value))
+                changed[kind, value] = None
         return [one & 0xFFFF_FFFF for one in added]
 
     def move(self, kind: int, value: int, to: int) -> None:
@@ -298,7 +321,7 @@ class Crowd:
             if partition not in changed:
                 continue
             self.note(partition, kind, to, account, (table.own.today - age) * DAY_US, established)
-            changed[partition].add((kind, value))
+            changed[partition][kind, value] = None
 
     def _hear_day(self, partition: int, day: int, at_us: int) -> None:
         begins_us = day * DAY_US
@@ -345,14 +368,13 @@ class Crowd:
         table.totals.pop(value, None)
         changed = self._changed.get(partition)
         if changed is None:
-            changed = self._changed[partition] = set()
+            changed = self._changed[partition] = {}
         if len(table.shared.get(value, b"")) > table.floor * SIZE or value in table.heard_of:
-            changed.add((kind, value))
-        if self._readers:
-            self._stir(kind, value)
+            changed[kind, value] = None
+        self._stir(kind, value)
 
     def _stir(self, kind: int, value: int) -> None:
-        for reader in self._readers:
+        for reader in self._readers[kind]:
             reader.add((kind, value))
 
     def _published(self, partition: int, kind: int, value: int) -> CrowdCount:

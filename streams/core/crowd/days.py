@@ -8,19 +8,33 @@ another partition's owner publishes a count for is taken as an event of that par
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from gate.core.duration import DAY_US
+from gate.core.fields.times import LATEST_US, MAX_AHEAD_US
+
+
+def without_clock() -> int:
+    """The time of one who believes every event, as a replay does: the latest that there is."""
+    return LATEST_US
 
 
 class Days:
     """The open day, counted from 1970, of all partitions together. Mutable, used by one thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock_us: Callable[[], int] = without_clock) -> None:
+        """`clock_us` is the worker's own clock. No day opens that begins more than five minutes later, whatever events and the
+        broker's clock say: counts that have aged do not come back, and no event of today would count."""
+        self._clock_us = clock_us
         self.today: int | None = None
         self._ahead: tuple[int, int] | None = None
 
     def counted(self, at_us: int, account: int) -> int:
         """The day on which an account's event counts; it may open that day."""
         day, today = at_us // DAY_US, self.today
+        if today is None or day > today:
+            at_us = min(at_us, self._clock_us() + MAX_AHEAD_US)
+            day = at_us // DAY_US
         if today is None or day == today + 1:
             self._open(day)
             return day

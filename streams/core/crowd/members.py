@@ -7,7 +7,7 @@ member would come back to life after 89 years.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from struct import Struct
 
 from streams.core.crowd.kinds import CEILING
@@ -148,3 +148,15 @@ def inserted(row: bytes, one: int, today: int) -> bytes:
     while at and age(int.from_bytes(row[at - SIZE : at], "big"), today) < own_age:
         at -= SIZE
     return row + packed if at == len(row) else row[:at] + packed + row[at:]
+
+
+def all_inserted(row: bytes, ones: Sequence[int], today: int) -> bytes:
+    """The row with these members more, as if each were `inserted` after the one before it."""
+    added = b"".join([one.to_bytes(SIZE, "big") for one in ones])
+    latest = today + 1 & DAY
+    if all(one >> DAY_BITS == latest for one in ones):
+        return row + added
+    both = row + added
+    members = [both[at : at + SIZE] for at in range(0, len(both), SIZE)]
+    members.sort(key=lambda member: -((latest - (member[0] << 7 | member[1] >> 1)) & DAY))
+    return b"".join(members)

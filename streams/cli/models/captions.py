@@ -12,8 +12,8 @@ import typer
 
 from gate.cli.output import Output, OutputFlag, emit, result, say
 from gate.errors import OperatorError
-from streams.model_commands.figures import flat, shown
-from streams.model_commands.options import FilesArgument, SeedOption, require_fit, shown_progress
+from streams.cli.models.figures import flat, shown
+from streams.cli.models.options import FilesArgument, SeedOption, require_fit, shown_progress
 
 if TYPE_CHECKING:
     from streams.lab.detection_figures import DetectionFigures
@@ -39,6 +39,7 @@ def fit_captions(
     alphabet = build_alphabet()
     with shown_progress() as progress:
         given = read_labelled_captions(files, alphabet)
+        say(*given.notes)
         fit = fit_texts(given.labelled, alphabet, seed, progress)
     figures = flat(fit.grouped) | flat(fit.random, "random_split_")
     write_model(fit.model, Provenance(given.rows, seed, figures, sketch_of(given.labelled.texts)), out)
@@ -65,7 +66,9 @@ def evaluate_captions(files: Sequence[Path], models: Path | None, output: Output
     from streams.lab.labelled_texts import read_labelled_captions
 
     model = read_model(models)
-    labelled = read_labelled_captions(files).labelled
+    given = read_labelled_captions(files)
+    say(*given.notes)
+    labelled = given.labelled
     alphabet = build_alphabet()
     began = time.perf_counter()
     log_odds = caption_log_odds(model, alphabet, labelled.texts)

@@ -11,6 +11,7 @@ import typer
 
 from gate.cli.addresses import KafkaFlag, StateFlag
 from gate.cli.output import Output, OutputFlag, emit, result, say
+from gate.cli.pause_text import local_time
 from gate.cli.with_kafka import cluster_of_command, with_kafka
 from gate.errors import SettingInvalid
 
@@ -56,6 +57,7 @@ def list_campaigns(
     if output is Output.JSON:
         emit({"campaigns": [as_json(one) for one in found]})
     elif found:
+        say(f"times are in the zone of this terminal, {local_time(found[0].last_us).rpartition(' ')[2]}")
         result(*map(as_line, found))
     else:
         say(f"no campaign of {least} accounts or more")
@@ -112,10 +114,13 @@ def as_json(one: Campaign) -> dict[str, object]:
 
 
 def as_line(one: Campaign) -> str:
-    """The campaign as one line of at most 80 columns: a day, and from when to when, or the first day and the last."""
+    """The campaign as one line of at most 80 columns: a day, and from when to when, or the first day and the last.
+
+    The days and times are local; there is no room for the zone.
+    """
     counts = f"{one.members:>5,} accounts, {one.established:>3,} established"
     (first_day, first), (last_day, last) = _day_and_minute(one.first_us), _day_and_minute(one.last_us)
-    span = f"{last_day} {first}–{last}Z" if first_day == last_day else f"{first_day} – {last_day}"
+    span = f"{last_day} {first}–{last}" if first_day == last_day else f"{first_day} – {last_day}"
     return f"{one.id} {counts}  {span}"
 
 
@@ -125,7 +130,7 @@ def as_lines(one: Campaign) -> list[str]:
         ("id", one.id),
         ("kind", one.kind.value),
         ("accounts", f"at least {one.members:,}, of which {one.established:,} are established"),
-        ("seen", f"{_time(one.first_us)} to {_time(one.last_us)}"),
+        ("seen", f"{local_time(one.first_us)} to {local_time(one.last_us)}"),
         ("examples", ", ".join(one.examples) or "none"),
     ]
     if one.also:
@@ -138,7 +143,7 @@ def _time(at_us: int) -> str:
 
 
 def _day_and_minute(at_us: int) -> tuple[str, str]:
-    at = datetime.fromtimestamp(at_us / 1_000_000, UTC)
+    at = datetime.fromtimestamp(at_us / 1_000_000, UTC).astimezone()
     return f"{at.day} {at:%b}", f"{at:%H:%M}"
 
 

@@ -14,12 +14,12 @@ import typer
 
 from gate.cli.output import Output, OutputFlag
 from gate.errors import OperatorError
-from streams.model_commands.accounts import evaluate_accounts
-from streams.model_commands.captions import evaluate_captions, fit_captions
-from streams.model_commands.events import LabelsOption, evaluate_events, fit_events
-from streams.model_commands.fit_accounts import fit_accounts
-from streams.model_commands.links import NegativesOption, evaluate_links, fit_links
-from streams.model_commands.options import FilesArgument, WithoutOption
+from streams.cli.models.accounts import evaluate_accounts
+from streams.cli.models.captions import evaluate_captions, fit_captions
+from streams.cli.models.events import LabelsOption, evaluate_events, fit_events
+from streams.cli.models.fit_accounts import fit_accounts
+from streams.cli.models.links import NegativesOption, evaluate_links, fit_links
+from streams.cli.models.options import FilesArgument, WithoutOption
 
 
 class Judged(StrEnum):

@@ -9,7 +9,7 @@ import typer
 from gate.cli.addresses import KafkaFlag, StateFlag
 from gate.cli.output import Output, OutputFlag, emit, result
 from gate.cli.with_kafka import cluster_of_command, with_kafka
-from streams.dlq.options import PartitionFlag
+from streams.cli.dlq.options import PartitionFlag
 
 if TYPE_CHECKING:
     from streams.worker.control_records import ResumeAnswer

@@ -11,8 +11,8 @@ import typer
 
 from gate.cli.output import Output, OutputFlag, emit, result, say
 from gate.errors import OperatorError
-from streams.model_commands.figures import flat, shown
-from streams.model_commands.options import SeedOption, require_fit, shown_progress
+from streams.cli.models.figures import flat, shown
+from streams.cli.models.options import SeedOption, require_fit, shown_progress
 
 if TYPE_CHECKING:
     from streams.lab.detection_figures import DetectionFigures
@@ -56,6 +56,7 @@ def fit_links(
     web = load_web_links()
     with shown_progress() as progress:
         given = links_to_fit(files, negatives, web, seed)
+        say(*given.notes)
         fit = fit_models(given.sources, build_alphabet(), web, seed, progress)
     figures = flat(fit.grouped) | flat(fit.random, "random_split_") | flat(fit.later, "later_")
     write_link_model(fit.model, Provenance(given.counts, seed, figures), out)
@@ -101,6 +102,7 @@ def evaluate_links(files: list[Path], models: Path | None, negatives: Path | Non
     model, web = read_link_model(models), load_web_links()
     names = load_models(models).names
     given = links_to_judge(files, negatives, web)
+    say(*given.notes)
     rows = [row for source in given.sources for row in source]
     alphabet = build_alphabet()
     began = time.perf_counter()

@@ -31,7 +31,7 @@ class Claims(Protocol):
         ...
 
 
-class OneFiller:
+class OneGroup:
     """`cluster` returns the id of the Kafka cluster, empty where it is not known: groups of two clusters may have one name.
 
     `prefix` begins the keys of scores, for the log.

@@ -9,10 +9,11 @@ import typer
 
 from gate.cli.addresses import KafkaFlag, StateFlag
 from gate.cli.output import Output, OutputFlag, emit, result, say
+from gate.cli.pause_text import local_time
 from gate.cli.with_kafka import cluster_of_command, with_kafka
 from gate.errors import SettingInvalid
-from streams.dlq.options import PartitionFlag, ReasonFlag
-from streams.dlq.text import event_lines, of_reason, remedy
+from streams.cli.dlq.options import PartitionFlag, ReasonFlag
+from streams.cli.dlq.text import event_lines, remedy, selected
 
 if TYPE_CHECKING:
     from streams.worker.dead_letters import ListedLetter
@@ -40,9 +41,9 @@ def list_dead_letters(
     if output is Output.JSON:
         emit({"dead_letters": [as_json(letter) for letter in letters]})
     elif letters:
-        result(*map(as_line, letters))
+        result(*(as_line(listed, local_time(listed.letter.at_ms * 1_000)) for listed in letters))
     else:
-        say(f"no dead letters{of_reason(reason)}")
+        say(f"no dead letters{selected(reason, partition)}")
 
 
 def show(
@@ -97,14 +98,12 @@ def shown_json(listed: ListedLetter) -> dict[str, object]:
 
 def shown_lines(listed: ListedLetter) -> list[str]:
     """A letter with its event for people; not safe for a terminal yet."""
-    from streams.worker.dead_letters import instant_of
-
     letter, body, at = listed.letter, listed.letter.body, listed.letter.body.origin
     key = "none" if letter.key is None else letter.key.decode(errors="replace")
     lines = [
         f"{'position':<10} {at.topic}, partition {at.partition}, offset {at.offset}",
         f"{'key':<10} {key}",
-        f"{'written':<10} {instant_of(letter.at_ms)}",
+        f"{'written':<10} {local_time(letter.at_ms * 1_000)}",
         f"{'reason':<10} {body.reason}: {body.detail}",
         f"{'correct':<10} {remedy(body.reason)}",
     ]

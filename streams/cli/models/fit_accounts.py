@@ -11,10 +11,10 @@ import typer
 
 from gate.cli.output import Output, OutputFlag, emit, result, say
 from gate.errors import SettingInvalid
-from streams.model_commands.accounts import SCORECARD, shown
-from streams.model_commands.events import LabelsOption, write_cards
-from streams.model_commands.feature_models import FeatureModels, feature_models
-from streams.model_commands.options import FilesArgument, SeedOption, WithoutOption, require_fit, shown_progress
+from streams.cli.models.accounts import SCORECARD, shown
+from streams.cli.models.events import LabelsOption, write_cards
+from streams.cli.models.feature_models import FeatureModels, feature_models
+from streams.cli.models.options import FilesArgument, SeedOption, WithoutOption, require_fit, shown_progress
 
 if TYPE_CHECKING:
     from streams.lab.detection_figures import DetectionFigures

@@ -17,7 +17,8 @@ REMEDIES: Final[Mapping[str, str]] = {
     "field.missing": "The sender left out a required field: type, id, at or account.id.",
     "field.invalid": "Correct the field named above at the sender; config/schemas has the schema.",
     "id.too_long": "Ids have at most 256 bytes. Send a shorter id, such as a hash of it.",
-    "clock.future": "The sender's clock is ahead. Correct it; the event can be replayed once its time has passed.",
+    "clock.future": "The sender's clock is ahead; where this concerns all senders, the broker's is behind. Correct it; the event "
+    "can be replayed once its time has passed.",
     "clock.absurd": "`at` is before 1970: the sender's clock or its unit is wrong.",
     "key.mismatch": "The sender keys its records by something other than account.id. A replay corrects the key.",
     "event.unprocessable": "A fault of the worker. Report it with this event; replay it with a release that has the correction.",
@@ -32,8 +33,14 @@ def remedy(reason: str) -> str:
     return REMEDIES.get(reason, OTHER_REASON)
 
 
-def of_reason(reason: str | None) -> str:
-    """How a sentence that there are no letters goes on where `--reason` was given: it corrects a misspelt reason."""
+def selected(reason: str | None, partition: int | None = None, since: str | None = None) -> str:
+    """How a sentence that there are no letters goes on, by the options that were given: it corrects a misspelt reason."""
+    where = "" if partition is None else f" of partition {partition}"
+    when = "" if since is None else f" written since {since}"
+    return f"{where}{when}{_of_reason(reason)}"
+
+
+def _of_reason(reason: str | None) -> str:
     if reason is None:
         return ""
     if reason in REMEDIES:

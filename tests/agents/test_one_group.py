@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gate.errors import StoreUnavailable
-from streams.worker.one_filler import OneFiller
+from streams.worker.one_group import OneGroup
 from streams.worker.timers import Upkeep
 
 
@@ -27,8 +27,8 @@ class Claims:
         return before
 
 
-def filler(marks: Claims, group: str, cluster: str = "c-1") -> OneFiller:
-    return OneFiller(marks, group, "accounts.scores.v1", lambda: cluster, "ug:")
+def claiming(marks: Claims, group: str, cluster: str = "c-1") -> OneGroup:
+    return OneGroup(marks, group, "accounts.scores.v1", lambda: cluster, "ug:")
 
 
 def told(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -40,7 +40,7 @@ async def test_two_live_groups_log_each_other_once_and_compare_nothing(
     group: str, cluster: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     marks = Claims()
-    one, other = filler(marks, "ours"), filler(marks, group, cluster)
+    one, other = claiming(marks, "ours"), claiming(marks, group, cluster)
 
     alone = [(await one.is_alone(), await other.is_alone()) for _ in range(30)]
 
@@ -54,7 +54,7 @@ async def test_two_live_groups_log_each_other_once_and_compare_nothing(
 @pytest.mark.parametrize("slower", [2, 3])
 async def test_a_group_that_looks_less_often_is_met_all_the_same(slower: int, caplog: pytest.LogCaptureFixture) -> None:
     marks = Claims()
-    one, other = filler(marks, "ours"), filler(marks, "theirs")
+    one, other = claiming(marks, "ours"), claiming(marks, "theirs")
 
     alone = []
     for number in range(120):
@@ -66,16 +66,16 @@ async def test_a_group_that_looks_less_often_is_met_all_the_same(slower: int, ca
     assert len(told(caplog)) == 2
 
 
-def upkeep(filler: OneFiller, fill: Any) -> Upkeep:
+def upkeep(one_group: OneGroup, fill: Any) -> Upkeep:
     """Upkeep that does nothing but fill Redis, by `fill`."""
     partitions: Any = SimpleNamespace(catch_up_redis=fill)
     nobody: Any = None
-    return Upkeep(partitions, nobody, nobody, nobody, nobody, nobody, filler)
+    return Upkeep(partitions, nobody, nobody, nobody, nobody, nobody, one_group)
 
 
 async def test_a_group_names_itself_while_it_still_writes_scores_again() -> None:
     marks, full = Claims(), asyncio.Event()
-    ours, theirs = filler(marks, "ours"), filler(marks, "theirs")
+    ours, theirs = claiming(marks, "ours"), claiming(marks, "theirs")
     busy = upkeep(ours, lambda _: full.wait())
     filling = asyncio.create_task(busy.fill_redis())
     await asyncio.sleep(0)
@@ -93,7 +93,7 @@ async def test_a_group_names_itself_while_it_still_writes_scores_again() -> None
 
 async def test_a_redis_that_is_away_leaves_the_last_answer_as_it_was() -> None:
     marks = Claims()
-    ours = filler(marks, "ours")
+    ours = claiming(marks, "ours")
     busy = upkeep(ours, None)
     before = ours.alone
     await busy.claim_redis()
@@ -103,7 +103,7 @@ async def test_a_redis_that_is_away_leaves_the_last_answer_as_it_was() -> None:
 
     marks.claim = away  # type: ignore[method-assign, assignment]
     await busy.claim_redis()
-    never_answered = filler(marks, "theirs")
+    never_answered = claiming(marks, "theirs")
     await upkeep(never_answered, None).claim_redis()
 
     assert (before, ours.alone) == (False, True)
@@ -112,7 +112,7 @@ async def test_a_redis_that_is_away_leaves_the_last_answer_as_it_was() -> None:
 
 async def test_workers_of_one_group_are_alone(caplog: pytest.LogCaptureFixture) -> None:
     marks = Claims()
-    workers = [filler(marks, "ours") for _ in range(3)]
+    workers = [claiming(marks, "ours") for _ in range(3)]
 
     alone = [await worker.is_alone() for _ in range(10) for worker in workers]
 
@@ -122,8 +122,8 @@ async def test_workers_of_one_group_are_alone(caplog: pytest.LogCaptureFixture) 
 
 async def test_the_name_that_a_former_group_left_is_replaced_without_a_word(caplog: pytest.LogCaptureFixture) -> None:
     marks = Claims()
-    await filler(marks, "former").is_alone()
-    now = filler(marks, "ours")
+    await claiming(marks, "former").is_alone()
+    now = claiming(marks, "ours")
 
     alone = [await now.is_alone() for _ in range(6)]
 
@@ -133,7 +133,7 @@ async def test_the_name_that_a_former_group_left_is_replaced_without_a_word(capl
 
 async def test_a_redis_that_was_emptied_is_no_other_group(caplog: pytest.LogCaptureFixture) -> None:
     marks = Claims()
-    worker = filler(marks, "ours")
+    worker = claiming(marks, "ours")
     first = await worker.is_alone()
     marks.kept.clear()
 
@@ -146,7 +146,7 @@ async def test_a_redis_that_was_emptied_is_no_other_group(caplog: pytest.LogCapt
 async def test_the_end_of_the_other_group_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
     marks = Claims()
-    one, other = filler(marks, "ours"), filler(marks, "theirs")
+    one, other = claiming(marks, "ours"), claiming(marks, "theirs")
     for _ in range(20):
         await one.is_alone()
         await other.is_alone()

@@ -1,7 +1,8 @@
-"""The fields of a labelled stream's rows that are probably a misspelt or differently named field of a row.
+"""Notes on the rows of a labelled stream: fields that are probably misspelt, and bytes that are not UTF-8.
 
 Rows may have fields of their own, which are not read. A `caption` in place of `text` would leave every caption out
-without a word, so it is named where no row has the field that is meant.
+without a word, so it is named where no row has the field that is meant. Text of another encoding is read with U+FFFD in
+the place of its letters, which no model should be fitted to.
 """
 
 from __future__ import annotations
@@ -27,16 +28,18 @@ OTHER_NAMES: Final[Mapping[str, str]] = {
 """What other systems call a field of a row."""
 
 
-class UnreadFields:
-    """Counts the names of the fields of rows."""
+class RowNotes:
+    """Counts the names of the fields of rows, and the rows that are not UTF-8."""
 
     def __init__(self, known: frozenset[str]) -> None:
         self._known = known
         self._present: set[str] = set()
         self._others: Counter[str] = Counter()
+        self._not_utf8 = 0
 
-    def add(self, row: Mapping[str, Any]) -> None:
-        """Count the fields of one row."""
+    def add(self, row: Mapping[str, Any], written: bytes) -> None:
+        """Count one row, as read and as it is written."""
+        self._not_utf8 += not _is_utf8(written)
         names = row.keys()
         self._present |= names & self._known
         for name in names - self._known:
@@ -44,10 +47,17 @@ class UnreadFields:
                 self._others[name] += 1
 
     def notes(self) -> list[str]:
-        """A sentence for each field that is not read, and is probably one that no row has."""
-        return [
+        """A sentence for each field that is not read, and is probably one that no row has; one for rows that are not UTF-8."""
+        misnamed = [
             f"{count:,} rows have a field {name}, which is not read; did you mean {field}?"
             for count, name, field in self._misnamed()
+        ]
+        if not self._not_utf8:
+            return misnamed
+        return [
+            *misnamed,
+            f"rows that hold bytes which are not UTF-8: {self._not_utf8:,}; each such letter is read as \ufffd, so write the "
+            "file as UTF-8",
         ]
 
     def hint(self) -> str:
@@ -59,6 +69,16 @@ class UnreadFields:
         missing = self._known - self._present
         found = ((count, name, _meant(name, missing)) for name, count in sorted(self._others.items()))
         return [(count, name, field) for count, name, field in found if field is not None]
+
+
+def _is_utf8(data: bytes) -> bool:
+    if data.isascii():
+        return True
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _meant(name: str, missing: frozenset[str]) -> str | None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import typer
 
-from streams.dlq.letters import list_dead_letters, show
-from streams.dlq.replay import replay_dead_letters
-from streams.dlq.resume import resume_partitions
+from streams.cli.dlq.letters import list_dead_letters, show
+from streams.cli.dlq.replay import replay_dead_letters
+from streams.cli.dlq.resume import resume_partitions
 
 dlq = typer.Typer(
     no_args_is_help=True,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from gzip import GzipFile
@@ -28,6 +29,8 @@ from streams.lab.gzip_files import UNREADABLE, unpacked, why_unreadable
 MAX_LINE_BYTES = 1 << 20
 """A longer line is skipped and reported as too large."""
 NOT_ALL_READ = 1
+MOST_OF_ANOTHER_KIND = 3
+"""Lines that are shown of a file that seems to hold nothing but another kind of message."""
 LONGEST_SHOWN = 60
 TYPE = frozenset(("type",))
 """What an event has beside the fields of the table."""
@@ -79,18 +82,53 @@ def check(
 
     Example: upload-gate events check events.jsonl -o json
     """
-    readings = list(_readings(file, reader(as_, time.time_ns() // 1000)))
+    unreadable: Counter[str] = Counter()
+    readings = list(_readings(file, _noting(reader(as_, time.time_ns() // 1000), as_, unreadable)))
     unread = sum(not reading.read for reading in readings)
     if output is Output.JSON:
         emit([_as_json(reading) for reading in readings])
     else:
-        for reading in readings:
+        other = next(iter(unreadable)) if len(unreadable) == 1 and unread == len(readings) else ""
+        for reading in readings[: MOST_OF_ANOTHER_KIND if other else None]:
             result(*described(reading))
-        say(_sum(readings, unread))
+        say(*([other] if other else []), _sum(readings, unread))
         if _is_spread(file, readings):
             say("the file is one JSON document over several lines: write each event or check on one line of its own")
     if unread:
         raise typer.Exit(NOT_ALL_READ)
+
+
+def _noting(
+    read: Callable[[int, bytes], Reading], as_: As, unreadable: Counter[str]
+) -> Callable[[int, bytes], Reading]:
+    """`read`, which also counts in `unreadable` what the lines that cannot be read seem to be; empty for no guess."""
+
+    def noting(line: int, data: bytes) -> Reading:
+        reading = read(line, data)
+        if not reading.read:
+            unreadable[_seems(data, as_)] += 1
+        return reading
+
+    return noting
+
+
+def _seems(data: bytes, as_: As) -> str:
+    """A sentence on a line that is probably another kind of message than it is read as; empty where nothing suggests it."""
+    try:
+        raw = parse(data)
+    except NotJson:
+        return ""
+    names = raw.keys() if isinstance(raw, dict) else ()
+    if "account_id" in names and "account" not in names:
+        return (
+            "the file seems to be a labelled stream, which `replay`, `fit` and `evaluate` read: "
+            f'{"an event" if as_ is As.EVENT else "a check"} names its account as {{"account":{{"id":…}}}}'
+        )
+    if as_ is As.EVENT and {"upload_id", "media"} <= set(names) and "type" not in names:
+        return "the file seems to hold checks: read them with --as check"
+    if as_ is As.CHECK and "type" in names:
+        return "the file seems to hold events: read them without --as check"
+    return ""
 
 
 def described(reading: Reading) -> list[str]:

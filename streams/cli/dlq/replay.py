@@ -11,10 +11,12 @@ import typer
 
 from gate.cli.addresses import KafkaFlag, StateFlag
 from gate.cli.output import Output, OutputFlag, cancel, confirmed, emit, say
+from gate.cli.pause_text import local_time
 from gate.cli.with_kafka import cluster_of_command, with_kafka
 from gate.core.duration import parse_duration_us
 from gate.errors import SettingInvalid
-from streams.dlq.options import PartitionFlag, ReasonFlag
+from streams.cli.dlq.options import PartitionFlag, ReasonFlag
+from streams.cli.dlq.text import selected
 
 if TYPE_CHECKING:
     from streams.worker.replay_letters import ReplayCounts
@@ -50,7 +52,10 @@ def replay_dead_letters(
     bootstrap, topics = cluster_of_command(state, kafka)
     counts = with_kafka(bootstrap, lambda: count_replay(bootstrap, topics, wanted))
     if dry_run or not counts.to_send:
-        say(*lines(counts, "would be sent"))
+        written = local_time(wanted.since_ms * 1_000) if wanted.since_ms else None
+        say(*(lines(counts, "would be sent") or [f"no dead letters{selected(reason, partition, written)}"]))
+        if not counts.to_send:
+            say("nothing to send; nothing was changed")
         if output is Output.JSON:
             emit(as_json(counts, sent=0))
         return
@@ -84,7 +89,7 @@ def since_ms(text: str | None, now_ms: Callable[[], int]) -> int:
 
 
 def lines(counts: ReplayCounts, verb: str) -> list[str]:
-    """The counts for people, one line for each fate of at least one letter."""
+    """The counts for people, one line for each fate of at least one letter; none where there are no letters."""
     from streams.worker.replay_letters import Fate
 
     by_reason = ", ".join(f"{reason} {count:,}" for reason, count in sorted(counts.unreadable.items()))
@@ -95,8 +100,7 @@ def lines(counts: ReplayCounts, verb: str) -> list[str]:
         Fate.REPLAYED_BEFORE: "left: sent again before",
         Fate.FAILED_AGAIN: "left: sent again before and failed again (--again takes them)",
     }
-    found = [f"{counts.by_fate[fate]:>9,} {text}" for fate, text in said.items() if counts.by_fate[fate]]
-    return found or ["no such dead letters"]
+    return [f"{counts.by_fate[fate]:>9,} {text}" for fate, text in said.items() if counts.by_fate[fate]]
 
 
 def as_json(counts: ReplayCounts, sent: int) -> dict[str, object]:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gate.cli.output import Output, OutputFlag, emit, result, say
-from streams.model_commands.figures import flat
-from streams.model_commands.options import SeedOption, require_fit, shown_progress
+from streams.cli.models.figures import flat, shown
+from streams.cli.models.options import SeedOption, require_fit, shown_progress
 
 if TYPE_CHECKING:
     from streams.core.counters import Kept
@@ -52,7 +52,9 @@ def fit_events(
     from streams.lab.events import read_events
 
     with shown_progress() as progress:
-        figures, model_hash, rows = write_cards(read_events(files), out, seed, labels, without or (), progress)
+        stream = read_events(files)
+        say(*stream.notes)
+        figures, model_hash, rows = write_cards(stream, out, seed, labels, without or (), progress)
     if output is Output.JSON:
         emit({"model": "events", "hash": model_hash, "directory": str(out), "files": rows, **figures})
         return
@@ -119,7 +121,8 @@ def evaluate_events(
 
     if models is None or not (models / "events.json").exists():
         require_fit()
-        card, figures = judge_later(judge_events(read_events(files), labels), 1, without)
+        stream = read_events(files)
+        card, figures = judge_later(judge_events(stream, labels), 1, without)
         say("there is no card of events: one is fitted to the earlier 70 % of the events, and judged on the later 30 %")
     else:
         model = read_event_model(models)
@@ -127,6 +130,7 @@ def evaluate_events(
         stream = read_events(files, 0.0 if model.by_time else model.until)
         judged = judge_events(stream, labels, _kept_before(stream, model))
         figures = detection_figures(judged.labels, card.log_odds(judged.matrix, judged.names))
+    say(*stream.notes)
     said = {
         "events": figures.rows,
         "positives": figures.positives,
@@ -138,7 +142,7 @@ def evaluate_events(
     else:
         result(
             ", ".join(
-                f"{name} {value:,.3f}" if isinstance(value, float) else f"{name} {value}"
+                f"{name} {value:,}" if isinstance(value, int) else f"{name} {shown(value)}"
                 for name, value in said.items()
             )
         )
