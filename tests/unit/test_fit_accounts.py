@@ -207,7 +207,7 @@ def test_a_fit_says_how_many_accounts_it_lacks(tmp_path: Path, capsys: pytest.Ca
     code = run(["fit", "accounts", str(file), "--out", str(tmp_path / "models")])
 
     assert code == OperatorError.exit_code
-    assert "20 abusive accounts" in capsys.readouterr().err
+    assert "too few abusive accounts: 20, " in capsys.readouterr().err
     assert not (tmp_path / "models").exists()
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from gate.cli.main import run
 from gate.errors import OperatorError
@@ -20,6 +21,7 @@ from streams.files.models import Provenance
 from streams.files.name_models import write_name_model
 from streams.files.public_suffixes import load_web_links
 from streams.lab.fit_names import counted
+from streams.lab.fit_texts import require_labels
 from streams.lab.honest_links import honest_hosts
 from streams.lab.link_rows import labelled_link
 from tests.small_fits import shrink_account_fits, shrink_event_fits
@@ -81,7 +83,7 @@ def test_too_few_abusive_accounts_leave_the_cards_of_events(tmp_path: Path, caps
 
     fit = printed(capsys, "fit", "accounts", str(file), "--out", str(tmp_path / "models"))
 
-    assert "5 abusive accounts" in fit["not_fitted"]
+    assert "too few abusive accounts: 5, " in fit["not_fitted"]
     assert fit["events"]["hash"] == read_event_model(tmp_path / "models").plain.hash
     assert not (tmp_path / "models" / "scorecard.toml").exists()
 
@@ -89,11 +91,16 @@ def test_too_few_abusive_accounts_leave_the_cards_of_events(tmp_path: Path, caps
 def test_too_few_events_leave_the_scorecard(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("streams.lab.fit_events.LEAST_LABELS", 10_000)
+    def require_many(labels: NDArray[np.int64], what: str) -> None:
+        with monkeypatch.context() as within:
+            within.setattr("streams.lab.fit_texts.LEAST_LABELS", 10_000)
+            require_labels(labels, what)
+
+    monkeypatch.setattr("streams.lab.fit_events.require_labels", require_many)
 
     fit = printed(capsys, "fit", "accounts", str(payments(tmp_path / "rows.jsonl")), "--out", str(tmp_path / "models"))
 
-    assert "abusive events" in fit["events"]["not_fitted"]
+    assert "too few abusive events" in fit["events"]["not_fitted"]
     assert fit["hash"] == load_models(tmp_path / "models").scorecard.hash
     assert not (tmp_path / "models" / "events.json").exists()
 
@@ -106,7 +113,7 @@ def test_where_neither_can_be_fitted_accounts_are_named_and_nothing_is_written(
     code = run(["fit", "accounts", str(file), "--out", str(tmp_path / "models")])
 
     assert code == OperatorError.exit_code
-    assert "1 abusive accounts" in capsys.readouterr().err
+    assert "too few abusive accounts: 1, " in capsys.readouterr().err
     assert not (tmp_path / "models").exists()
 
 
