@@ -276,27 +276,11 @@ def decide(
             risk, answer.shadow, degraded, None, not degraded, answer.room, answer.now_us,
         )  # fmt: skip
     return Decision(
-        request.upload_id,
-        request.account.id,
-        class_,
-        strongest.verdict,
-        strongest.stage,
-        strongest.reason,
-        strongest.retry_after_us,
-        strongest.pause,
-        policy.hash,
-        pauses.rev,
-        risk,
-        answer.shadow,
-        degraded,
-        strongest.hot,
-        not degraded and not strongest.refuses,
-        answer.room,
-        answer.now_us,
-        strongest.message,
-        strongest.link,
+        request.upload_id, request.account.id, class_, strongest.verdict, strongest.stage, strongest.reason,
+        strongest.retry_after_us, strongest.pause, policy.hash, pauses.rev, risk, answer.shadow, degraded, strongest.hot,
+        not degraded and not strongest.refuses, answer.room, answer.now_us, strongest.message, strongest.link,
         None if limits is None or strongest.stage is not _BUCKET else limits.by_name.get(strongest.reason),
-    )
+    )  # fmt: skip
 
 
 def needs_store(pauses: LivePauses, policy: Policy) -> bool:
