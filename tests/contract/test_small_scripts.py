@@ -8,6 +8,7 @@ from hashlib import sha1
 
 import pytest
 
+from gate.ports.boards import LIVE_WITHIN_US
 from gate.stores.redis.connections.line import Line
 from gate.stores.redis.connections.script_call import Argument, Run, Script
 from gate.stores.redis.lua import script
@@ -52,9 +53,13 @@ async def test_an_acknowledgement_has_the_servers_time_and_those_that_are_too_ol
         await line.execute(b"ZADD", times, before_us - ago_us, name, within_s=5.0)
         await line.execute(b"HSET", documents, name, f"of {name}", within_s=5.0)
 
-    left = await left_by(line, script("acknowledge"), dict.fromkeys(keys), ["gate", "document", EXPIRES_US])
+    left = await left_by(
+        line, script("acknowledge"), dict.fromkeys(keys), ["gate", "document", EXPIRES_US, LIVE_WITHIN_US]
+    )
     after_us = await server_us(line)
-    again = await left_by(line, script("acknowledge"), dict.fromkeys(keys), ["gate", "newer", EXPIRES_US])
+    again = await left_by(
+        line, script("acknowledge"), dict.fromkeys(keys), ["gate", "newer", EXPIRES_US, LIVE_WITHIN_US]
+    )
 
     now_us = int(left.reply)
     assert before_us < now_us < after_us < int(again.reply)

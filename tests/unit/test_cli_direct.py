@@ -18,7 +18,7 @@ from gate.cli import main as cli
 from gate.core.pause.board import Board
 from gate.core.pause.entry import Pause
 from gate.core.pause.scope import Action, Scope
-from gate.errors import StateUnreadable
+from gate.errors import NotConverged, StateUnreadable
 from gate.local.free_port import free_port
 from gate.records.board_page import board_page
 from gate.records.break_glass_document import decode_break_glass, with_pause
@@ -99,7 +99,7 @@ def test_a_pause_by_file_that_begins_later_is_obeyed_before_it_begins(
             ["status", "--redis", f"redis://127.0.0.1:{free_port()}/0", "--admin", url, "--state", str(home)]
         )
 
-    assert (code, shown) == (0, 0)
+    assert (code, shown) == (0, NotConverged.exit_code)  # whether the other gates obey is unknown without Redis
     assert "is obeyed by the gate of this host" in said
     shown_text = capsys.readouterr().out
     assert "BEGINS" in shown_text
