@@ -102,19 +102,6 @@ class Convergence:
         return bool(self.gates) and not self.missing and not self.unreadable
 
 
-def is_live(said: Acknowledgement, now_us: int, within_us: int = LIVE_WITHIN_US) -> bool:
-    """True for a gate that has not announced its stop and acknowledged in the last `within_us` µs of the store's clock.
-
-    An acknowledgement with a future time was made before the clock was set back: it proves nothing.
-    """
-    return not said.left and abs(now_us - said.acknowledged_at_us) <= within_us
-
-
-def live_gates(gates: Gates, within_us: int = LIVE_WITHIN_US) -> list[Acknowledgement]:
-    """The live processes, without those that a newer process of the same name has replaced."""
-    return gates.live(within_us)
-
-
 def without_replaced(said: Iterable[Acknowledgement]) -> list[Acknowledgement]:
     """The acknowledgements without those of processes that fell silent before a later process of their name said that it
     stops: its goodbye speaks for the name."""
@@ -132,7 +119,7 @@ def unaccounted(gates: Gates) -> tuple[UnreadableAcknowledgement, ...]:
     A process is gone if another one of its name still acknowledges while it no longer does.
     """
     latest: dict[str, int] = {}
-    for said in live_gates(gates):
+    for said in gates.live():
         latest[said.gate] = max(latest.get(said.gate, 0), said.acknowledged_at_us)
     return tuple(entry for entry in gates.unreadable if entry.at_us > latest.get(entry.gate, 0) - SUCCEEDED_AFTER_US)
 
@@ -208,7 +195,7 @@ class _Waiting:
 
     def heard(self, gates: Gates, passed: float) -> None:
         """Update the known gates, and add those that have become live."""
-        live = {said.process: said for said in live_gates(gates)}
+        live = {said.process: said for said in gates.live()}
         names = {said.gate for said in live.values()}
         for said in without_replaced(gates.acknowledgements):
             known = self._known.get(said.process)
@@ -231,7 +218,7 @@ class _Waiting:
             left,
             unheard,
             passed,
-            tuple(shared_names(live_gates(gates))),
+            tuple(shared_names(gates.live())),
             unaccounted(gates),
             frozenset(self.accepted),
             gates.now_us,

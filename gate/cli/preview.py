@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
-from gate.app.converge import live_gates
 from gate.app.operate import Operate
 from gate.app.recent_uploads import summed
 from gate.cli.addresses import Addresses
@@ -46,7 +45,7 @@ class _Stats(msgspec.Struct):
 
 async def live_gates_of(operate: Operate) -> list[Acknowledgement]:
     """The live gates, with what each counted lately. Raises StoreUnavailable."""
-    return live_gates(await operate.gates(LIVE_WITHIN_US))
+    return (await operate.gates(LIVE_WITHIN_US)).live()
 
 
 @dataclass(frozen=True, slots=True)

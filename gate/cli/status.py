@@ -211,9 +211,7 @@ def one_a_name(view: StatusView) -> list[tuple[Acknowledgement, int]]:
 
     A name whose processes are all silent is shown by the last of them; several live ones are all shown.
     """
-    from gate.app.converge import live_gates
-
-    live = {said.process for said in live_gates(Gates(view.now_us, view.gates))}
+    live = {said.process for said in Gates(view.now_us, view.gates).live()}
     shown: list[tuple[Acknowledgement, int]] = []
     for _, group in groupby(sorted(view.gates, key=lambda said: said.gate), key=lambda said: said.gate):
         processes = sorted(group, key=lambda said: said.acknowledged_at_us)
@@ -240,10 +238,8 @@ def not_all_obey(view: StatusView) -> NotConverged | None:
 
 def _is_known_to_obey(said: Acknowledgement, view: StatusView) -> bool:
     """Whether the gate is heard, and holds and obeys what is stored; whether its disk has it is no part of that."""
-    from gate.app.converge import is_live
-
     return (
-        is_live(said, view.now_us)
+        said.is_live(view.now_us)
         and _obeys(said, view)
         and said.pauses_known
         and not (said.unreadable or _lacking(said, view) or _lifted(said, view) or _not_held_by_clock(said, view))
@@ -255,7 +251,7 @@ async def forget_gate(addresses: Addresses, name: str, yes: bool) -> None:
 
     Raises OperatorError if no gate has this name, ControlRefused if it still runs, StoreUnavailable.
     """
-    from gate.app.converge import HEARD_WITHIN_US, is_live
+    from gate.app.converge import HEARD_WITHIN_US
 
     async with operating(addresses) as operate:
         gates = await operate.gates(HEARD_WITHIN_US)
@@ -268,7 +264,7 @@ async def forget_gate(addresses: Addresses, name: str, yes: bool) -> None:
             )
             raise OperatorError(f"no gate {name} was heard of in the last 5 minutes", f"known are: {names}")
         for said in named:
-            if is_live(said, gates.now_us) or await asyncio.to_thread(_answers, said):
+            if said.is_live(gates.now_us) or await asyncio.to_thread(_answers, said):
                 raise ControlRefused(f"gate {name} at {said.url} still runs", "stop it first")
         if named:
             say(f"gate {name} at {named[-1].url} does not answer; pauses would no longer wait for it nor name it")
@@ -308,7 +304,6 @@ def _indented(fields: list[str], width: int) -> list[str]:
 
 
 def _gate_line(said: Acknowledgement, view: StatusView) -> list[str]:
-    from gate.app.converge import is_live
 
     words = [f"rev {said.rev}", f"heard {_age_s(said, view):.1f} s ago"]
     ahead = _lacking(said, view)
@@ -324,7 +319,7 @@ def _gate_line(said: Acknowledgement, view: StatusView) -> list[str]:
         words.append(f"{CLOCK} {left_text(abs(ahead_us))} {'AHEAD' if ahead_us > 0 else 'BEHIND'}")
     if not_held:
         words.append(f"DOES NOT HOLD {' '.join(not_held[:NAMED])} BY ITS CLOCK")
-    if not is_live(said, view.now_us):
+    if not said.is_live(view.now_us):
         words.append(f"{UNHEARD}, counts until {forgotten_at(said)}")
     if not said.on_disk:
         words.append(NOT_ON_DISK)

@@ -68,6 +68,13 @@ class Acknowledgement:
         """The process's unique name, under which the store keeps its acknowledgement."""
         return f"{self.gate} {self.boot}".rstrip()
 
+    def is_live(self, now_us: int, within_us: int = LIVE_WITHIN_US) -> bool:
+        """True for a gate that has not announced its stop and acknowledged in the last `within_us` µs of the store's clock.
+
+        An acknowledgement with a future time was made before the clock was set back: it proves nothing.
+        """
+        return not self.left and abs(now_us - self.acknowledged_at_us) <= within_us
+
 
 @dataclass(frozen=True, slots=True)
 class UnreadableAcknowledgement:
@@ -99,17 +106,9 @@ class Gates:
     unreadable: tuple[UnreadableAcknowledgement, ...] = ()
     known_since_us: int = 0
 
-    def live(self, within_us: int) -> list[Acknowledgement]:
-        """The live processes, without those that a newer process of the same name has replaced.
-
-        A gate is live if it has not announced its stop and acknowledged in the last `within_us` µs of the store's clock. An
-        acknowledgement with a future time was made before the clock was set back: it proves nothing.
-        """
-        live = [
-            said
-            for said in self.acknowledgements
-            if not said.left and abs(self.now_us - said.acknowledged_at_us) <= within_us
-        ]
+    def live(self, within_us: int = LIVE_WITHIN_US) -> list[Acknowledgement]:
+        """The live processes, without those that a newer process of the same name has replaced."""
+        live = [said for said in self.acknowledgements if said.is_live(self.now_us, within_us)]
         latest: dict[str, int] = {}
         for said in live:
             latest[said.gate] = max(latest.get(said.gate, 0), said.acknowledged_at_us)

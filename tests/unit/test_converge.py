@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import pytest
 
-from gate.app.converge import HEARD_WITHIN_US, GateState, converged, live_gates, shared_names
+from gate.app.converge import HEARD_WITHIN_US, GateState, converged, shared_names
 from gate.app.operate import Operate
 from gate.cli.addresses import Addresses
 from gate.cli.board_access import report
@@ -335,7 +335,7 @@ def test_gates_that_left_are_not_live_and_names_of_one_process_are_not_shared() 
         ),
     )
 
-    live = live_gates(gates)
+    live = gates.live()
 
     assert [each.gate for each in live] == ["g-1"]
     assert shared_names(live) == []
